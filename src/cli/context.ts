@@ -1,0 +1,83 @@
+// From the process to a verb's context: directories, the login, the terminal to ask at.
+import { mkdirSync } from 'node:fs'
+import { homedir, userInfo } from 'node:os'
+import { join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import { Writable } from 'node:stream'
+import { VarveError } from '../errors.ts'
+import type { Context, Question } from '../verbs/context.ts'
+import type { Output } from './output.ts'
+
+export type CommonOptions = {
+  store: string
+  bundleDir: string
+  format: 'text' | 'json'
+  json?: true
+  progress: 'auto' | 'bar' | 'lines' | 'off'
+  verbose?: true
+  quiet?: true
+  identity: string[]
+  sshConfig?: string
+  acceptNew?: true
+  stateDir?: string
+  debug?: true
+}
+
+export function makeContext(process: NodeJS.Process, options: CommonOptions, output: Output): Context {
+  if (options.verbose === true && options.quiet === true) throw new VarveError('E_USAGE', 'cannot be verbose and quiet at once', { hint: 'leave out -v or -q' })
+  const { env } = process
+  const home = env['HOME'] ?? homedir()
+  const state = options.stateDir ?? join(env['XDG_STATE_HOME'] ?? join(home, '.local', 'state'), 'varve')
+  return {
+    stateDirectory: madeDirectory(resolve(state)),
+    store: options.store.replace(/(?<=.)\/+$/, ''),
+    bundles: options.bundleDir.replace(/(?<=.)\/+$/, ''),
+    login: {
+      user: userInfo().username,
+      home,
+      agentSocket: env['SSH_AUTH_SOCK'],
+      identities: options.identity.map((file) => resolve(file)),
+      configFile: options.sshConfig === undefined ? undefined : resolve(options.sshConfig),
+      acceptNew: options.acceptNew === true,
+    },
+    stdin: process.stdin,
+    ask: process.stdin.isTTY && process.stderr.isTTY ? (question) => output.pausedFor(() => ask(process, question)) : undefined,
+    onEvent: (event) => output.event(event),
+  }
+}
+
+function madeDirectory(directory: string): string {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    throw new VarveError('E_IO', `cannot make the state directory "${directory}": ${(cause as NodeJS.ErrnoException).code ?? 'unknown'}`, { hint: 'name another with --state-dir DIR', cause })
+  }
+  return directory
+}
+
+/** Asks at the terminal; what is typed to a password or passphrase is not shown. */
+async function ask(process: NodeJS.Process, { kind, prompt }: Question): Promise<string | undefined> {
+  const hidden = kind !== 'confirm'
+  const shown = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      if (!hidden) process.stderr.write(chunk)
+      done()
+    },
+  })
+  process.stderr.write(prompt)
+  const lines = createInterface({ input: process.stdin, output: shown, terminal: true, historySize: 0 })
+  try {
+    return await new Promise<string | undefined>((resolve) => {
+      lines.once('line', resolve)
+      lines.once('close', () => resolve(undefined))
+      lines.once('SIGINT', () => {
+        resolve(undefined)
+        process.kill(process.pid, 'SIGINT')
+      })
+    })
+  } finally {
+    lines.close()
+    process.stdin.pause()
+    if (hidden) process.stderr.write('\n')
+  }
+}

@@ -1,0 +1,64 @@
+// The command line: runs what the words ask for, prints data on stdout and all else on stderr, sets the exit status.
+import { CommanderError } from 'commander'
+import { VarveError, exitStatus, messageOf } from '../errors.ts'
+import { escapeControls } from '../model/bytes.ts'
+import { makeProgram } from './program.ts'
+
+type Process = NodeJS.Process
+
+export async function main(process: Process): Promise<void> {
+  // a reader that went away (varve status | head) is no failure of ours
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
+  const interrupt = interruptible(process)
+  const json = wantsJson(process.argv)
+  try {
+    process.exitCode = await Promise.race([makeProgram(process), interrupt])
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (json && error.exitCode !== 0) printJson(process, new VarveError('E_USAGE', error.message.replace(/^error: /, '')))
+      process.exitCode = error.exitCode === 0 ? 0 : exitStatus.E_USAGE
+    } else process.exitCode = report(process, error, json)
+  }
+  // sockets and children of an abandoned run must not keep the process
+  if (process.exitCode === exitStatus.E_INTERRUPTED) process.exit()
+}
+
+function interruptible(process: Process): Promise<never> {
+  return new Promise((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.once(signal, () =>
+        reject(new VarveError('E_INTERRUPTED', 'interrupted', { hint: 'nothing is lost: run the same command again; varve status shows what is current' })),
+      )
+  })
+}
+
+/** Before the words are parsed: a usage error must already come in the format that was asked for. */
+function wantsJson(argv: readonly string[]): boolean {
+  return argv.some((word, i) => word === '--json' || word === '--format=json' || (word === 'json' && argv[i - 1] === '--format'))
+}
+
+function report(process: Process, error: unknown, json: boolean): number {
+  const addon = missingAddon(error)
+  const known = addon ?? (error instanceof VarveError ? error : new VarveError('E_BUG', `unexpected: ${escapeControls(messageOf(error))}`, { hint: 'run again with --debug and report it', cause: error }))
+  if (json) printJson(process, known)
+  else process.stderr.write(`varve: ${known.message} [${known.code}]\n${known.hint === undefined ? '' : `  hint: ${known.hint}\n`}`)
+  if (process.argv.includes('--debug')) process.stderr.write(`${escapeLines(known.stack)}\n${known.cause instanceof Error ? `caused by: ${escapeLines(known.cause.stack)}\n` : ''}`)
+  return exitStatus[known.code]
+}
+
+function printJson(process: Process, error: VarveError): void {
+  const { code, message, hint } = error
+  process.stdout.write(`${JSON.stringify({ schemaVersion: 1, error: { code, message, hint: hint ?? null } })}\n`)
+}
+
+function escapeLines(text: string | undefined): string {
+  return (text ?? '').split('\n').map((line) => escapeControls(line)).join('\n')
+}
+
+/** npm may leave native packages unbuilt without a word. */
+function missingAddon(error: unknown): VarveError | undefined {
+  if (!/Could not locate the bindings file|Cannot find module .*\.node|was compiled against a different Node/.test(messageOf(error))) return undefined
+  return new VarveError('E_TOOL', 'cannot start: a native package was not built for this Node', { hint: 'npm rebuild, or npm install -g --allow-scripts=better-sqlite3,zstd-napi,ssh2 varve', cause: error })
+}

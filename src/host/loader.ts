@@ -1,0 +1,52 @@
+// The command line that starts the runtime as root: it finds the runtime by its hash, or takes it from standard input.
+import { readFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { quote } from './quote.ts'
+
+const PARTS = ['prelude', 'probe', 'inventory', 'manifest', 'receive', 'activate', 'converge', 'rollback', 'verify', 'gc', 'rm', 'serve']
+
+export type Runtime = { readonly text: Buffer; readonly id: string }
+
+/** The runtime's shell programs as one, and its SHA-256. */
+export function loadRuntime(): Runtime {
+  const text = Buffer.concat(PARTS.map((part) => readFileSync(new URL(`../runtime/${part}.sh`, import.meta.url))))
+  return { text, id: createHash('sha256').update(text).digest('hex') }
+}
+
+/*
+ * As root, with the words HOME UID STORE BUNDLES ID MARK: says "MARK have" or "MARK need". Where the store has no
+ * runtime of that hash, a line with its length and the text follow on standard input. No line break, no backslash, no
+ * exclamation mark: the login shell may be any.
+ */
+const LOAD = [
+  'umask 077; unset ENV BASH_ENV CDPATH; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH; cd /',
+  'runtime_id=$5; f="$3/runtime/$5.sh"; w=need',
+  'if [ -f "$f" ] && s=$(sha256sum <"$f") && [ "${s%% *}" = "$5" ]; then w=have; fi',
+  'echo "$6 $w"',
+  'if [ $w = have ]; then . "$f"; else read -r n; runtime_text=$(head -c "$n"; echo .); runtime_text=${runtime_text%.}',
+  's=$(printf %s "$runtime_text" | sha256sum); if [ "${s%% *}" = "$5" ]; then eval "$runtime_text"; else echo "die E_PROTO the runtime arrived damaged"; fi; fi',
+].join('; ')
+
+/* As the login user, with the words LOAD PROMPT MARK STORE BUNDLES ID: becomes root by the way that is there. */
+const BECOME = [
+  'u=$(id -u)',
+  'set -- "$1" "$2" "$3" "$HOME" "$u" "$4" "$5" "$6"',
+  'if [ "$u" = 0 ]; then exec /bin/sh -c "$1" varve "$4" "$5" "$6" "$7" "$8" "$3"',
+  'elif command -v sudo >/dev/null 2>&1; then exec sudo -k -S -p "$2" -- /bin/sh -c "$1" varve "$4" "$5" "$6" "$7" "$8" "$3"',
+  'elif command -v doas >/dev/null 2>&1; then exec doas -n /bin/sh -c "$1" varve "$4" "$5" "$6" "$7" "$8" "$3"',
+  'else echo "$3 noroot"; fi',
+].join('; ')
+
+export function rootCommand(words: { prompt: string; mark: string; store: string; bundles: string; id: string }): string {
+  return `exec ${quote(['/bin/sh', '-c', BECOME, 'varve', LOAD, words.prompt, words.mark, words.store, words.bundles, words.id])}`
+}
+
+/* As the login user, with the word NAME: standard input becomes the spool file NAME, then says how much arrived. */
+const UPLOAD = [
+  'umask 077; d=$HOME/.cache/varve/spool; mkdir -p "$d" && [ -O "$d" ] || exit 9; if [ -L "$d" ]; then exit 9; fi',
+  'chmod 700 "$d"; cat >"$d/$1.part" && mv "$d/$1.part" "$d/$1" && wc -c <"$d/$1"',
+].join('; ')
+
+export function uploadCommand(name: string): string {
+  return `exec ${quote(['/bin/sh', '-c', UPLOAD, 'varve', name])}`
+}

@@ -1,0 +1,206 @@
+// A root session on a host: starts the runtime over any transport, asks it, and hands it spooled uploads.
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import type { Writable } from 'node:stream'
+import { VarveError, messageOf } from '../errors.ts'
+import { escapeControls } from '../model/bytes.ts'
+import { loadRuntime, rootCommand, uploadCommand } from './loader.ts'
+import { ReplyReader, number, type Reply } from './replies.ts'
+import type { Channel, Transport } from './transport.ts'
+
+export type SessionOptions = {
+  readonly store: string
+  readonly bundles: string
+  /** Asks for sudo's password; undefined where there is no terminal to ask at. */
+  readonly askPassword: (() => Promise<string | undefined>) | undefined
+  /** What starting a command costs on this transport: two over SSH, none locally. */
+  readonly roundTripsPerCommand: number
+}
+
+export type Upload = { readonly name: string; readonly size: number; readonly sha256: string }
+
+export type Session = AsyncDisposable & {
+  /** Sends one request, a line of plain words, with bytes behind it where the verb takes them. */
+  ask(words: readonly string[], body?: Uint8Array): Promise<Reply>
+  /** Writes chunks into the login user's spool, beside the root session. */
+  upload(chunks: AsyncIterable<Uint8Array>, onProgress?: (bytes: number) => void): Promise<Upload>
+  readonly roundTrips: () => number
+}
+
+const START_TIMEOUT_MS = 60_000
+
+/** Throws E_SHELL, E_ROOT, E_SUDO_*, E_PROTO, E_LOST. The password is sent once, after sudo's own random prompt only. */
+export async function openSession(transport: Transport, options: SessionOptions): Promise<Session> {
+  const runtime = loadRuntime()
+  const [prompt, mark] = [randomBytes(16).toString('hex'), randomBytes(16).toString('hex')]
+  const channel = await transport.exec(rootCommand({ prompt, mark, store: options.store, bundles: options.bundles, id: runtime.id }))
+  let roundTrips = options.roundTripsPerCommand
+  const reader = new ReplyReader(channel.stdout)
+  const state = await becomeRoot(channel, { reader, prompt, mark, askPassword: options.askPassword })
+  if (state === 'need') {
+    await write(channel.stdin, Buffer.concat([Buffer.from(`${runtime.text.length}\n`), runtime.text]))
+  }
+
+  let last: Promise<unknown> = Promise.resolve()
+  let waiting = 0
+  return {
+    async ask(words, body) {
+      if (words.some((word) => !/^[\x21-\x7e]+$/.test(word))) throw new VarveError('E_BUG', 'cannot ask the host: a word is not plain')
+      // requests that are sent while another is under way share its round trip; answers come in order
+      if (waiting++ === 0) roundTrips++
+      const sent = write(channel.stdin, Buffer.concat([Buffer.from(`${words.join(' ')}\n`), body ?? new Uint8Array()]))
+      const answer = last.then(async () => {
+        await sent
+        return reader.reply()
+      })
+      last = answer.catch(() => {}).finally(() => waiting--)
+      return answer
+    },
+    async upload(chunks, onProgress) {
+      roundTrips += options.roundTripsPerCommand + 1
+      return upload(transport, chunks, onProgress)
+    },
+    roundTrips: () => roundTrips,
+    async [Symbol.asyncDispose]() {
+      channel.stdin.end()
+      channel.stdout.resume()
+      await Promise.race([channel.exit, new Promise((resolve) => setTimeout(resolve, 2000).unref())])
+      channel.close()
+    },
+  }
+}
+
+type Start = { reader: ReplyReader; prompt: string; mark: string; askPassword: (() => Promise<string | undefined>) | undefined }
+
+async function becomeRoot(channel: Channel, start: Start): Promise<'have' | 'need'> {
+  const said = new SudoTalk(channel, start)
+  const timer = setTimeout(() => said.fail(new VarveError('E_SUDO_TIMEOUT', `cannot become root: the host said nothing for ${START_TIMEOUT_MS / 1000} s`)), START_TIMEOUT_MS)
+  try {
+    const words = await Promise.race([said.failed, start.reader.mark(start.mark).catch((error: unknown) => said.explain(error))])
+    if (words[0] === 'noroot')
+      throw new VarveError('E_ROOT', 'cannot become root on the host: neither sudo nor doas is there', { hint: 'log in as root, or install sudo' })
+    if (words[0] !== 'have' && words[0] !== 'need') throw new VarveError('E_PROTO', "cannot read the host's answer: the runtime did not start")
+    return words[0]
+  } catch (error) {
+    channel.close()
+    throw error
+  } finally {
+    clearTimeout(timer)
+    said.stop()
+  }
+}
+
+/** Listens to sudo on standard error: answers its prompt once, and knows its refusals. */
+class SudoTalk {
+  readonly failed: Promise<never>
+  fail: (error: Error) => void = () => {}
+  private text = ''
+  private asked = false
+  private readonly channel: Channel
+  private readonly onData: (chunk: Buffer) => void
+
+  constructor(channel: Channel, { prompt, askPassword }: Start) {
+    this.channel = channel
+    this.failed = new Promise((_, reject) => {
+      this.fail = reject
+    })
+    this.failed.catch(() => {})
+    this.onData = (chunk) => {
+      this.text = (this.text + chunk.toString('latin1')).slice(-65_536)
+      const prompts = this.text.split(prompt).length - 1
+      if (prompts > 1) this.fail(new VarveError('E_SUDO_PASSWORD', 'cannot become root: sudo did not take the password', { hint: 'run again and type the password that sudo on the host wants' }))
+      else if (prompts === 1 && !this.asked) {
+        this.asked = true
+        this.answer(askPassword).catch((error: unknown) => this.fail(error instanceof Error ? error : new Error(messageOf(error))))
+      }
+    }
+    channel.stderr.on('data', this.onData)
+  }
+
+  /** The connection ended before the mark: sudo's or doas's words tell why. */
+  async explain(error: unknown): Promise<never> {
+    await Promise.race([this.channel.exit, new Promise((resolve) => setTimeout(resolve, 500).unref())])
+    const said = this.text.trim().split('\n').at(-1) ?? ''
+    if (/must have a tty|a terminal is required|requiretty/.test(this.text))
+      throw new VarveError('E_SUDO_TTY', 'cannot become root: sudo on the host wants a terminal', { hint: 'add to sudoers: Defaults:USER !requiretty' })
+    if (/not in the sudoers|not allowed|may not run|a password is required to run/.test(this.text))
+      throw new VarveError('E_SUDO_DENIED', `cannot become root: ${escapeControls(said, 0x7e)}`, { hint: 'add to sudoers: USER ALL=(root) NOPASSWD: ALL' })
+    if (/^doas: /m.test(this.text)) throw new VarveError('E_SUDO_DENIED', `cannot become root: ${escapeControls(said, 0x7e)}`, { hint: 'add to doas.conf: permit nopass USER' })
+    if (/incorrect password|no password was provided/.test(this.text)) throw new VarveError('E_SUDO_PASSWORD', 'cannot become root: sudo did not take the password')
+    throw error
+  }
+
+  stop(): void {
+    this.channel.stderr.off('data', this.onData)
+    this.channel.stderr.resume()
+  }
+
+  private async answer(ask: (() => Promise<string | undefined>) | undefined): Promise<void> {
+    const password = await ask?.()
+    if (password === undefined)
+      throw new VarveError('E_SUDO_PASSWORD', 'cannot become root: sudo on the host wants a password, and there is no terminal to ask at', {
+        hint: 'run at a terminal, or add to sudoers: USER ALL=(root) NOPASSWD: ALL',
+      })
+    const line = Buffer.from(`${password}\n`)
+    await write(this.channel.stdin, line)
+    line.fill(0)
+  }
+}
+
+async function upload(transport: Transport, chunks: AsyncIterable<Uint8Array>, onProgress?: (bytes: number) => void): Promise<Upload> {
+  const name = randomBytes(32).toString('hex')
+  const channel = await transport.exec(uploadCommand(name))
+  let said = ''
+  let answer = ''
+  channel.stderr.on('data', (chunk: Buffer) => (said += chunk.toString('latin1').slice(0, 1000)))
+  channel.stdout.on('data', (chunk: Buffer) => (answer += chunk.toString('latin1').slice(0, 1000)))
+  const hash = createHash('sha256')
+  let size = 0
+  let broken: unknown
+  try {
+    for await (const chunk of chunks) {
+      hash.update(chunk)
+      size += chunk.length
+      await write(channel.stdin, chunk)
+      onProgress?.(size)
+    }
+    channel.stdin.end()
+  } catch (error) {
+    // what the source threw is the cause; what the channel threw is explained by how the command ended
+    if (!isBrokenPipe(error)) {
+      channel.close()
+      throw error
+    }
+    broken = error
+  }
+  const status = await channel.exit
+  if (status === null) throw new VarveError('E_LOST', 'lost the connection while sending the delta', { hint: 'run the same command again', cause: broken })
+  if (status !== 0 || number(answer.trim()) !== size) {
+    const why = escapeControls(said.trim().split('\n').at(-1) ?? '', 0x7e)
+    if (/No space left|quota exceeded/i.test(said)) throw new VarveError('E_NOSPACE', `cannot send the delta: ${why}`, { hint: 'free space in the home directory of the login user on the host' })
+    throw new VarveError('E_IO', `cannot send the delta: ${why === '' ? `the upload ended with status ${status}` : why}`)
+  }
+  return { name, size, sha256: hash.digest('hex') }
+}
+
+function isBrokenPipe(error: unknown): boolean {
+  const code = (error as { code?: unknown }).code
+  return code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED' || code === 'E_LOST' || code === 'ERR_STREAM_WRITE_AFTER_END'
+}
+
+/** Waits while the other side is slower; fails when the stream does. */
+async function write(stream: Writable, bytes: Uint8Array): Promise<void> {
+  if (stream.destroyed) throw Object.assign(new Error('the stream is closed'), { code: 'EPIPE' })
+  if (stream.write(bytes)) return
+  const closed = new AbortController()
+  try {
+    await Promise.race([
+      once(stream, 'drain', { signal: closed.signal }),
+      once(stream, 'close', { signal: closed.signal }).then(() => {
+        throw Object.assign(new Error('the stream is closed'), { code: 'EPIPE' })
+      }),
+    ])
+  } finally {
+    closed.abort()
+  }
+}

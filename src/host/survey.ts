@@ -1,0 +1,96 @@
+// What a host is and holds, read from its records: tools, space, trees, containers and their generations.
+import { parseContainerName, type ContainerName } from '../model/names.ts'
+import { misread, number, treeIdOf, type Words } from './replies.ts'
+
+export type Generation = {
+  readonly number: number
+  readonly tree: string
+  readonly rootfs: 'overlay' | 'copy'
+  readonly config: string
+  readonly parent: number
+}
+
+export type Container = {
+  readonly name: ContainerName
+  /** 0 where nothing was ever committed. */
+  readonly current: number
+  readonly next: number
+  readonly mounted: boolean
+  readonly generations: readonly Generation[]
+}
+
+export type Tools = {
+  readonly tar: 'gnu' | 'busybox' | 'none'
+  /** Commands without which nothing goes. */
+  readonly missing: readonly string[]
+  readonly has: (tool: 'zstd' | 'xz' | 'gzip' | 'getfattr' | 'flock' | 'perl' | 'python3' | 'runc' | 'crun' | 'podman' | 'systemd-nspawn' | 'attributes' | 'overlay') => boolean
+  readonly filesystem: string
+  readonly freeKib: number | undefined
+  readonly freeInodes: number | undefined
+  readonly kernel: string
+  readonly machine: string
+}
+
+export type Survey = {
+  readonly tools: Tools
+  /** Undefined where there is no store yet. */
+  readonly epoch: string | undefined
+  readonly trees: readonly string[]
+  readonly containers: readonly Container[]
+}
+
+/** Throws E_PROTO for a record that is not of the grammar. */
+export function readSurvey(records: readonly Words[]): Survey {
+  const probe = new Map<string, string>()
+  const trees: string[] = []
+  const containers = new Map<string, Container & { generations: Generation[] }>()
+  let epoch: string | undefined
+  for (const [kind, ...words] of records) {
+    if (kind === 'probe') probe.set(words[0] ?? '', words.slice(1).join(' '))
+    else if (kind === 'epoch') epoch = words[0] === '-' ? undefined : epochOf(words[0])
+    else if (kind === 'tree') trees.push(treeIdOf(words[0]))
+    else if (kind === 'container') {
+      const container = containerOf(words)
+      containers.set(container.name, container)
+    } else if (kind === 'generation') {
+      const container = containers.get(words[0] ?? '')
+      if (container === undefined) throw misread('a generation has no container')
+      container.generations.push(generationOf(words))
+    } else throw misread('it has a record of an unknown kind')
+  }
+  for (const container of containers.values()) container.generations.sort((a, b) => a.number - b.number)
+  return { tools: toolsOf(probe), epoch, trees, containers: [...containers.values()] }
+}
+
+function epochOf(text: string | undefined): string {
+  if (text === undefined || !/^[0-9a-f]{32}$/.test(text)) throw misread('its epoch is none')
+  return text
+}
+
+/** NAME current N next N mounted yes|no */
+function containerOf(words: Words): Container & { generations: Generation[] } {
+  const [name = '', , current, , next, , mounted] = words
+  return { name: parseContainerName(name), current: number(current), next: number(next), mounted: mounted === 'yes', generations: [] }
+}
+
+/** NAME N tree ID rootfs MODE config SHA256 parent N */
+function generationOf(words: Words): Generation {
+  const [, own, , tree, , rootfs, , config, , parent] = words
+  if (rootfs !== 'overlay' && rootfs !== 'copy') throw misread('a generation has an unknown kind of root filesystem')
+  return { number: number(own), tree: treeIdOf(tree), rootfs, config: treeIdOf(config), parent: number(parent) }
+}
+
+function toolsOf(probe: ReadonlyMap<string, string>): Tools {
+  const tar = probe.get('tar')
+  const count = (key: string): number | undefined => (/^[0-9]{1,15}$/.test(probe.get(key) ?? '') ? Number(probe.get(key)) : undefined)
+  return {
+    tar: tar === 'gnu' || tar === 'busybox' ? tar : 'none',
+    missing: (probe.get('missing') ?? '-') === '-' ? [] : (probe.get('missing') ?? '').split(','),
+    has: (tool) => probe.get(tool) === 'yes',
+    filesystem: probe.get('filesystem') ?? '-',
+    freeKib: count('free_kib'),
+    freeInodes: count('free_inodes'),
+    kernel: probe.get('kernel') ?? '-',
+    machine: probe.get('machine') ?? '-',
+  }
+}

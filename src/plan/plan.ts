@@ -1,0 +1,227 @@
+// Decides what a host lacks for a tree: what stays linked from a base, what it can link or copy itself, what is sent.
+import type { ByteString } from '../model/bytes.ts'
+import { inodeKey, parentOf, sameMetadata, type DirectoryEntry, type Entry, type FileEntry } from '../model/entry.ts'
+import type { Changes, Place, Plan, Step } from '../model/plan.ts'
+import { filesOf, rootfsBytes, type Tree } from '../model/tree.ts'
+
+export type Known = { readonly id: string; readonly tree: Tree }
+
+export type PlanInput = {
+  readonly target: Known
+  /** The tree of the host that resembles the target most. */
+  readonly base: Known | undefined
+  /** Where else on the host contents stand, by SHA-256. */
+  readonly elsewhere: ReadonlyMap<string, { readonly tree: string; readonly file: FileEntry }>
+}
+
+/** The contents (SHA-256) that neither the base holds: what the caller may look for in the host's other trees. */
+export function missingContents(target: Tree, base: Tree | undefined): string[] {
+  const held = new Set(base === undefined ? [] : filesOf(base).map((file) => file.sha256))
+  return [...new Set(filesOf(target).map((file) => file.sha256))].filter((contents) => !held.has(contents))
+}
+
+/** Pure: the same input gives the same plan. */
+export function makePlan({ target, base: offered, elsewhere }: PlanInput): Plan {
+  // directories keep the base's attributes unless set anew, and no tool of every host can take one away
+  const base = offered !== undefined && losesDirectoryXattrs(target.tree, offered.tree) ? undefined : offered
+  const source = offered === undefined ? undefined : new BaseFiles(offered)
+  const before = new Map((base?.tree.entries ?? []).map((entry) => [entry.path, entry]))
+  const kept = keptPaths(target.tree, before)
+  const steps: Step[] = []
+  const made = new Map<ByteString, FileEntry>()
+  const aliases: FileEntry[] = []
+  for (const entry of target.tree.entries) {
+    if (entry.kind === 'directory' || kept.has(entry.path)) continue
+    if (entry.kind !== 'file') steps.push({ kind: 'make', entry })
+    else if (made.has(entry.first)) aliases.push(entry)
+    else made.set(entry.first, entry)
+  }
+  const shared = sharedKeys(target.tree)
+  const taken = takenGroups(target.tree, kept, before)
+  const copied = new Set<ByteString>()
+  for (const entry of made.values()) {
+    const step = fileStep(entry, { source, elsewhere, shared, taken })
+    if (step.kind === 'copy') copied.add(entry.path)
+    steps.push(step)
+  }
+  for (const entry of aliases) steps.push({ kind: 'alias', entry, copied: copied.has(entry.first) })
+  const drop = dropped(base?.tree, { target: target.tree, kept })
+  steps.push(...directorySteps(target.tree, { before, touched: [...drop, ...steps.map((step) => step.entry.path)] }))
+  steps.sort((a, b) => rank(a) - rank(b) || (a.entry.path < b.entry.path ? -1 : 1))
+  const sent = steps.reduce((bytes, step) => bytes + (step.kind === 'send' ? step.entry.size : 0), 0)
+  return {
+    tree: target.id,
+    base: base?.id,
+    drop,
+    steps,
+    entries: countChanges(target.tree, offered?.tree),
+    bytes: { rootfs: rootfsBytes(target.tree), changed: sent },
+  }
+}
+
+/** Directories first, so that every parent is explicit; symlinks last, so that nothing is made through one. */
+function rank(step: Step): number {
+  return step.entry.kind === 'directory' ? 0 : ['send', 'link', 'copy', 'alias', 'make'].indexOf(step.kind) + 1
+}
+
+function losesDirectoryXattrs(target: Tree, base: Tree): boolean {
+  const marked = base.entries.filter((entry) => entry.kind === 'directory' && entry.xattrs.length > 0)
+  if (marked.length === 0) return false
+  const now = new Map(target.entries.map((entry) => [entry.path, entry]))
+  return marked.some((entry) => {
+    const names = new Set(now.get(entry.path)?.xattrs.map((attribute) => attribute.name))
+    return now.get(entry.path)?.kind === 'directory' && entry.xattrs.some((attribute) => !names.has(attribute.name))
+  })
+}
+
+/** Paths that may stay as the base has them: equal in everything, the shape of their hard-link group included. */
+function keptPaths(target: Tree, before: ReadonlyMap<ByteString, Entry>): Set<ByteString> {
+  const kept = new Set<ByteString>()
+  const toBase = new Map<ByteString, ByteString>()
+  const toTarget = new Map<ByteString, ByteString>()
+  for (const entry of target.entries) {
+    const old = before.get(entry.path)
+    if (old === undefined || !isEqual(entry, old)) continue
+    if (entry.kind === 'file' && old.kind === 'file') {
+      const group = toBase.get(entry.first) ?? old.first
+      if (group !== old.first || (toTarget.get(old.first) ?? entry.first) !== entry.first) continue
+      toBase.set(entry.first, old.first)
+      toTarget.set(old.first, entry.first)
+    }
+    kept.add(entry.path)
+  }
+  // a group is kept whole or made anew whole, so that its new members have a file to be named after
+  const broken = new Set(filesOf(target).filter((file) => !kept.has(file.path)).map((file) => file.first))
+  for (const file of filesOf(target)) if (broken.has(file.first)) kept.delete(file.path)
+  return kept
+}
+
+function isEqual(a: Entry, b: Entry): boolean {
+  if (a.kind !== b.kind || !sameMetadata(a, b)) return false
+  if (a.kind === 'file') return b.kind === 'file' && a.sha256 === b.sha256 && a.size === b.size
+  if (a.kind === 'symlink') return b.kind === 'symlink' && a.target === b.target
+  if (a.kind === 'directory') return true
+  return 'major' in b && a.major === b.major && a.minor === b.minor
+}
+
+/** Keys that more than one hard-link group of the target has: sharing one inode would join the groups. */
+function sharedKeys(target: Tree): Set<string> {
+  const seen = new Set<string>()
+  const shared = new Set<string>()
+  for (const file of filesOf(target)) {
+    if (file.first !== file.path) continue
+    const key = inodeKey(file)
+    if (seen.has(key)) shared.add(key)
+    seen.add(key)
+  }
+  return shared
+}
+
+/** Groups of the base whose inode the target already uses. */
+function takenGroups(target: Tree, kept: ReadonlySet<ByteString>, before: ReadonlyMap<ByteString, Entry>): Set<ByteString> {
+  const taken = new Set<ByteString>()
+  for (const file of filesOf(target)) {
+    const old = kept.has(file.path) ? before.get(file.path) : undefined
+    if (old?.kind === 'file') taken.add(old.first)
+  }
+  return taken
+}
+
+function fileStep(
+  entry: FileEntry,
+  at: {
+    source: BaseFiles | undefined
+    elsewhere: PlanInput['elsewhere']
+    shared: ReadonlySet<string>
+    taken: Set<ByteString>
+  },
+): Step {
+  const twin = at.source?.twin(entry, at.taken)
+  if (twin !== undefined) {
+    at.taken.add(twin.group)
+    return { kind: 'link', entry, from: twin.place }
+  }
+  const here = at.source?.contents(entry)
+  if (here !== undefined) return { kind: 'copy', entry, from: here }
+  const there = at.elsewhere.get(entry.sha256)
+  if (there === undefined) return { kind: 'send', entry }
+  const from = { tree: there.tree, path: there.file.path }
+  return inodeKey(there.file) === inodeKey(entry) && !at.shared.has(inodeKey(entry)) ? { kind: 'link', entry, from } : { kind: 'copy', entry, from }
+}
+
+/** The base's files by what makes them interchangeable and by contents. */
+class BaseFiles {
+  private readonly id: string
+  private readonly byKey = new Map<string, FileEntry[]>()
+  private readonly byContents = new Map<string, FileEntry>()
+  private readonly byPath = new Map<ByteString, FileEntry>()
+
+  constructor(base: Known) {
+    this.id = base.id
+    for (const file of filesOf(base.tree)) {
+      this.byPath.set(file.path, file)
+      if (!this.byContents.has(file.sha256)) this.byContents.set(file.sha256, file)
+      if (file.first === file.path) this.byKey.set(inodeKey(file), [...(this.byKey.get(inodeKey(file)) ?? []), file])
+    }
+  }
+
+  twin(entry: FileEntry, taken: ReadonlySet<ByteString>): { group: ByteString; place: Place } | undefined {
+    const free = this.byKey.get(inodeKey(entry))?.find((file) => !taken.has(file.first))
+    return free && { group: free.first, place: { tree: this.id, path: free.path } }
+  }
+
+  /** The same path where it has the contents, so that the copy needs no word about its origin. */
+  contents(entry: FileEntry): Place | undefined {
+    const same = this.byPath.get(entry.path)
+    const found = same?.sha256 === entry.sha256 ? same : this.byContents.get(entry.sha256)
+    return found && { tree: this.id, path: found.path }
+  }
+}
+
+/** Topmost paths of the base that the target has not, or not as they are; a directory stays where it is one in both. */
+function dropped(base: Tree | undefined, { target, kept }: { target: Tree; kept: ReadonlySet<ByteString> }): ByteString[] {
+  if (base === undefined) return []
+  const directories = new Set(target.entries.filter((entry) => entry.kind === 'directory').map((entry) => entry.path))
+  const gone = new Set<ByteString>()
+  const topmost: ByteString[] = []
+  for (const old of base.entries) {
+    if (old.path !== '' && gone.has(parentOf(old.path))) gone.add(old.path)
+    else if (old.kind === 'directory' ? !directories.has(old.path) : !kept.has(old.path)) {
+      gone.add(old.path)
+      topmost.push(old.path)
+    }
+  }
+  return topmost
+}
+
+/** Directories that change, and those whose time a change below would move. */
+function directorySteps(target: Tree, { before, touched }: { before: ReadonlyMap<ByteString, Entry>; touched: readonly ByteString[] }): Step[] {
+  const parents = new Set(touched.filter((path) => path !== '').map(parentOf))
+  const directories = target.entries.filter((entry): entry is DirectoryEntry => entry.kind === 'directory')
+  const wanted = new Set<ByteString>()
+  for (const entry of directories) {
+    const old = before.get(entry.path)
+    if (old?.kind === 'directory' && isEqual(entry, old) && !parents.has(entry.path)) continue
+    // a directory that is new moves the time of the one that holds it; every parent is explicit up to the root
+    for (let path = entry.path; !wanted.has(path); path = parentOf(path)) {
+      wanted.add(path)
+      if (path === '') break
+    }
+  }
+  return directories.filter((entry) => wanted.has(entry.path)).map((entry) => ({ kind: 'make', entry }))
+}
+
+function countChanges(target: Tree, base: Tree | undefined): Changes {
+  const old = new Map((base?.entries ?? []).map((entry) => [entry.path, entry]))
+  const count = { total: target.entries.length, unchanged: 0, added: 0, changed: 0, metadata: 0, removed: 0, special: 0 }
+  for (const entry of target.entries) {
+    const was = old.get(entry.path)
+    old.delete(entry.path)
+    if (entry.kind !== 'file' && entry.kind !== 'directory' && entry.kind !== 'symlink') count.special++
+    if (was === undefined) count.added++
+    else if (isEqual(entry, was)) count.unchanged++
+    else if (isEqual({ ...entry, mode: was.mode, uid: was.uid, gid: was.gid, mtimeNs: was.mtimeNs, xattrs: was.xattrs }, was)) count.metadata++
+    else count.changed++
+  }
+  return { ...count, removed: old.size }
+}

@@ -1,0 +1,58 @@
+# Makes a new generation of a container over a published tree and commits it by one rename.
+
+# activate NAME EXPECTED NUMBER TREE ROOTFS CONFIG SIZE: SIZE bytes of config.json follow on standard input.
+verb_activate() {
+  name=$1 expected=$2 number=$3 tree=$4 rootfs=$5 config=$6 size=$7
+  need_name "$name" && need_number "$expected" && need_number "$number" && need_id "$tree" && need_id "$config" && need_number "$size"
+  text=$(head -c "$size" && printf x)
+  text=${text%x}
+  [ ${#text} -eq "$size" ] || die E_PROTO 'cannot read config.json: it is cut'
+  open_store
+  take_lock 10
+  recover
+  [ -e "$store/tree/$tree/ok" ] || die E_BASE_MISSING "cannot activate $name: the host has no tree $tree"
+  new_generation || exit 1
+}
+
+# The generation's own rooms first, then its record, then the switch; a number once begun is never used again.
+new_generation() {
+  container=$store/c/$name
+  mkdir -p "$container/gen" "$container/bundle" "$container/up" "$container/data" || die E_IO "cannot write below $container"
+  [ "$(current_of "$name")" = "$expected" ] || die E_CONFLICT "cannot switch $name: generation $(current_of "$name") is current now, not $expected"
+  [ "$(next_of "$name")" = "$number" ] || die E_CONFLICT "cannot switch $name: generation $number was begun by another push"
+  bundle=$container/bundle/$number
+  mkdir "$bundle" && mkdir -m 0000 "$bundle/rootfs" 2>"$store/tx/err" || die_of 'make the bundle'
+  printf %s "$text" | put "$bundle/config.json" || die_of 'write config.json'
+  : step bundled
+  case $rootfs in
+  overlay)
+    fresh_upper && mount_generation "$name" "$number" "$tree" || die E_OVERLAY "cannot mount the root filesystem: $(head -n 1 "$store/tx/err")"
+    ;;
+  copy)
+    rmdir "$bundle/rootfs" && cp -a "$store/tree/$tree/root" "$bundle/rootfs" 2>"$store/tx/err" || die_of 'copy the root filesystem'
+    ;;
+  *) die E_PROTO 'cannot make the root filesystem: it is neither overlay nor copy' ;;
+  esac
+  : step prepared
+  check_bundle_link
+  printf 'tree %s\nrootfs %s\nconfig %s\nparent %s\nend\n' "$tree" "$rootfs" "$config" "$expected" | put "$container/gen/$number" || die_of 'write the generation'
+  flush "$container" || die E_IO "cannot activate $name: sync failed on $store"
+  : step recorded
+  ln -s "gen/$number" "$container/.cur.$$" 2>"$store/tx/err" || die_of 'switch'
+  : step linked
+  mv -T "$container/.cur.$$" "$container/current" 2>"$store/tx/err" || die_of 'switch'
+  : step switched
+  sync "$container" || die E_IO "cannot activate $name: sync failed on $store"
+  : step durable
+  converge "$name" || exit 1
+  printf 'generation %s\n' "$number"
+}
+
+# An upper of its own for each generation; its root shows through as the container's root, so it looks like the tree's.
+fresh_upper() {
+  upper=$container/up/$number like=$store/tree/$tree/root
+  mkdir "$upper" "$upper/w" "$upper/u" 2>"$store/tx/err" || return 1
+  chown "$(stat -c %u:%g "$like")" "$upper/u" && chmod "$(stat -c %a "$like")" "$upper/u" || return 1
+  if has getfattr && has setfattr; then (cd "$like" && getfattr -h -d -m '^(user|system[.]posix_acl)' -e hex .) | (cd "$upper/u" && setfattr -h --restore=-) 2>"$store/tx/err"; fi
+  touch -r "$like" "$upper/u"
+}

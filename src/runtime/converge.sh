@@ -1,0 +1,61 @@
+# Brings what is mounted and linked in line with what is committed; may be run any number of times.
+
+verb_converge() {
+  need_name "$1"
+  check_store
+  take_lock 10
+  mkdir -p "$store/tx"
+  [ "$(current_of "$1")" != 0 ] || die E_NO_CONTAINER "cannot converge $1: it has no generation"
+  converge "$1" || exit 1
+}
+
+converge() {
+  at=$(current_of "$1")
+  read_record "$1" "$at" || die E_STORE_DAMAGED "cannot read $store/c/$1/gen/$at: it is not whole"
+  if [ "$gen_rootfs" = overlay ]; then
+    mount_generation "$1" "$at" "$gen_tree" || die E_OVERLAY "cannot mount the root filesystem: $(head -n 1 "$store/tx/err")"
+  fi
+  link_bundle "$1" "$at"
+  for older in "$store/c/$1"/bundle/*; do
+    [ "${older##*/}" = "$at" ] || release "$1" "${older##*/}"
+  done
+}
+
+# The options keep an image from steering the kernel; kernels that do not know one get the plain mount.
+mount_generation() {
+  [ "$(mounted "$1" "$2")" = no ] || return 0
+  layers=lowerdir=$store/tree/$3/root,upperdir=$store/c/$1/up/$2/u,workdir=$store/c/$1/up/$2/w
+  mount -t overlay -o "$layers,index=off,metacopy=off,redirect_dir=nofollow,xino=off,nodev" overlay "$store/c/$1/bundle/$2/rootfs" 2>"$store/tx/err" ||
+    mount -t overlay -o "$layers,nodev" overlay "$store/c/$1/bundle/$2/rootfs" 2>"$store/tx/err"
+}
+
+check_bundle_link() {
+  [ -e "$bundles" ] || mkdir -p -m 0700 "$bundles" 2>"$store/tx/err" || die_of "make $bundles"
+  [ -L "$bundles/$name" ] || [ ! -e "$bundles/$name" ] || die E_CONFIG "cannot link $bundles/$name: something that is not varve's stands there"
+  case $(readlink "$bundles/$name") in '' | "$store/c/$name/"*) ;; *) die E_CONFIG "cannot link $bundles/$name: it is a link to elsewhere" ;; esac
+}
+
+link_bundle() {
+  [ "$(readlink "$bundles/$1")" != "$store/c/$1/bundle/$2" ] || return 0
+  ln -s "$store/c/$1/bundle/$2" "$bundles/.varve.$1.$$" && mv -T "$bundles/.varve.$1.$$" "$bundles/$1" && sync "$bundles" ||
+    die E_IO "cannot link $bundles/$1"
+}
+
+# Unmounts an older generation once no process sees its upper any more; never lazily, which would hide a leak.
+release() {
+  [ "$(mounted "$1" "$2")" = yes ] || return 0
+  in_use "$1" "$2" || umount "$store/c/$1/bundle/$2/rootfs" 2>/dev/null || :
+}
+
+# Another mount namespace than ours holds the generation's root filesystem: a container runs on it.
+in_use() {
+  ours=$(readlink /proc/self/ns/mnt)
+  for seen in /proc/[0-9]*; do
+    [ "$(readlink "$seen/ns/mnt" 2>/dev/null)" != "$ours" ] || continue
+    ! grep -qF -e "$store/c/$1/up/$2/u," -e "$store/c/$1/bundle/$2/rootfs" "$seen/mountinfo" 2>/dev/null || return 0
+  done
+  for seen in /proc/[0-9]*/root /proc/[0-9]*/cwd; do
+    case $(readlink "$seen" 2>/dev/null) in "$store/c/$1/bundle/$2/rootfs"*) return 0 ;; esac
+  done
+  return 1
+}

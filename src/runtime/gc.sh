@@ -1,0 +1,61 @@
+# Frees what no kept generation, pin or live mount needs.
+
+# gc KEEP DRY: keeps the newest KEEP generations of each container and the current one; DRY is yes or no.
+verb_gc() {
+  keep=$1 dry=$2
+  need_number "$keep"
+  [ -e "$store/format" ] || return 0
+  check_store
+  take_lock 10
+  [ "$dry" = yes ] || { rm -f "$store/reserve" && recover; }
+  mkdir -p "$store/tx"
+  : >"$store/tx/needed"
+  for known in "$store"/c/*; do
+    [ ! -d "$known" ] || old_generations "${known##*/}"
+  done
+  for known in "$store"/pin/*; do [ ! -e "$known" ] || cat "$known" >>"$store/tx/needed"; done
+  cat /proc/[0-9]*/mountinfo 2>/dev/null | grep -F "$store/tree/" | sed 's|.*/tree/\([0-9a-f]\{64\}\)/root.*|\1|' >>"$store/tx/needed"
+  for known in "$store"/tree/*; do
+    [ -e "$known" ] || continue
+    ! grep -qx "${known##*/}" "$store/tx/needed" || continue
+    printf 'freed tree %s %s\n' "${known##*/}" "$(du -sk "$known" 2>/dev/null | cut -f1)"
+    [ "$dry" = yes ] || { trash "$known" && gone=yes; }
+  done
+  [ "${gone-no}" = no ] || { sync "$store/tree" && new_epoch; }
+  [ "$dry" = yes ] || { rm -f "$store/tx/needed" && recover; }
+}
+
+# Keeps the newest $keep, the current one and what runs; the others go.
+old_generations() {
+  is_name "$1" || return 0
+  at=$(current_of "$1")
+  kept=0
+  for number in $(generations_of "$1" | sort -rn); do
+    if [ "$number" = "$at" ] || [ "$kept" -lt "$keep" ] || in_use "$1" "$number"; then
+      kept=$((kept + 1))
+      if read_record "$1" "$number"; then printf '%s\n' "$gen_tree" >>"$store/tx/needed"; fi
+      continue
+    fi
+    printf 'freed generation %s %s\n' "$1" "$number"
+    [ "$dry" = yes ] || drop_generation "$1" "$number" || :
+  done
+}
+
+generations_of() {
+  for used in "$store/c/$1"/gen/* "$store/c/$1"/bundle/* "$store/c/$1"/up/*; do
+    used=${used##*/}
+    ! is_number "$used" || printf '%s\n' "$used"
+  done | sort -un
+}
+
+# The record goes last, so that a number is free only when nothing of it is left. A busy mount stays as it is.
+drop_generation() {
+  if [ "$(mounted "$1" "$2")" = yes ]; then
+    umount "$store/c/$1/bundle/$2/rootfs" 2>/dev/null || {
+      printf 'busy %s %s\n' "$1" "$2"
+      if read_record "$1" "$2"; then printf '%s\n' "$gen_tree" >>"$store/tx/needed"; fi
+      return 1
+    }
+  fi
+  trash "$store/c/$1/bundle/$2" && trash "$store/c/$1/up/$2" && rm -f "$store/c/$1/gen/$2"
+}

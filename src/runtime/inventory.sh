@@ -1,0 +1,72 @@
+# Says what the store holds: its epoch, its trees, its containers and their generations; takes no lock.
+
+# inventory NAME|- : everything, or the trees and one container.
+verb_inventory() {
+  [ "$1" = - ] || need_name "$1"
+  if [ ! -e "$store/format" ]; then
+    printf 'epoch -\n'
+    return 0
+  fi
+  check_store
+  printf 'epoch %s\n' "$(cat "$store/epoch")"
+  for found in "$store"/tree/*/ok; do
+    [ -e "$found" ] || continue
+    found=${found%/ok}
+    is_id "${found##*/}" && printf 'tree %s\n' "${found##*/}"
+  done
+  for found in "$store"/c/*; do
+    [ -d "$found" ] || continue
+    [ "$1" = - ] || [ "$1" = "${found##*/}" ] || continue
+    container_record "${found##*/}"
+  done
+}
+
+container_record() {
+  is_name "$1" || return 0
+  now=$(current_of "$1")
+  printf 'container %s current %s next %s mounted %s\n' "$1" "$now" "$(next_of "$1")" "$(mounted "$1" "$now")"
+  for record in "$store/c/$1"/gen/*; do
+    [ -e "$record" ] || continue
+    is_number "${record##*/}" || continue
+    read_record "$1" "${record##*/}" || continue
+    printf 'generation %s %s tree %s rootfs %s config %s parent %s\n' "$1" "${record##*/}" "$gen_tree" "$gen_rootfs" "$gen_config" "$gen_parent"
+  done
+}
+
+# The number of the current generation; 0 where there is none.
+current_of() {
+  link=$(readlink "$store/c/$1/current" 2>/dev/null) || link=gen/0
+  link=${link#gen/}
+  is_number "$link" || die E_STORE_DAMAGED "cannot read $store/c/$1/current: it names no generation"
+  [ "$link" = 0 ] || [ -e "$store/c/$1/gen/$link" ] || die E_STORE_DAMAGED "cannot read $store/c/$1/gen/$link: it is gone"
+  printf %s "$link"
+}
+
+# One more than any number that was ever begun.
+next_of() {
+  highest=0
+  for used in "$store/c/$1"/gen/* "$store/c/$1"/bundle/* "$store/c/$1"/up/*; do
+    used=${used##*/}
+    ! is_number "$used" || [ "$used" -le "$highest" ] || highest=$used
+  done
+  printf %s "$((highest + 1))"
+}
+
+# Reads a generation into gen_*; fails where the record is not whole.
+read_record() {
+  gen_tree='' gen_rootfs='' gen_config='' gen_parent='' whole=no
+  while read -r key value; do
+    case $key in
+    tree) gen_tree=$value ;;
+    rootfs) gen_rootfs=$value ;;
+    config) gen_config=$value ;;
+    parent) gen_parent=$value ;;
+    end) whole=yes ;;
+    esac
+  done <"$store/c/$1/gen/$2"
+  [ "$whole" = yes ] && is_id "$gen_tree"
+}
+
+mounted() {
+  if grep -qF " $store/c/$1/bundle/$2/rootfs " /proc/self/mountinfo; then printf yes; else printf no; fi
+}

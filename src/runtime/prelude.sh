@@ -1,0 +1,171 @@
+# The runtime's ground: a clean environment, the names of the store, answers, durable writes, the lock and recovery.
+#
+# Called as: sh -c LOADER varve HOME UID STORE BUNDLES ..., where HOME and UID are the login user's. It runs as root.
+# Every child inherits the lock (fd 9), so that a store stays locked until the last tool of a killed runtime is gone.
+
+set -u
+umask 077
+unset ENV BASH_ENV CDPATH GREP_OPTIONS TAR_OPTIONS XZ_OPT GZIP ZSTD_CLEVEL POSIXLY_CORRECT QUOTING_STYLE TMPDIR
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C
+TZ=UTC0
+IFS=' 	
+'
+export PATH LC_ALL TZ
+cd / || exit 1
+trap '' HUP PIPE # a dead connection must not stop a commit half-way
+
+login_home=$1 login_uid=$2 store=$3 bundles=$4
+newline='
+'
+
+# One answer ends with "ok" or with "die CODE MESSAGE"; what stands before are records of the verb.
+die() {
+  printf 'die %s %s\n' "$1" "$2"
+  exit 3
+}
+
+# Names the true cause of a tool's failure by what it wrote to $store/tx/err.
+die_of() {
+  said=$(tail -n 3 "$store/tx/err" 2>/dev/null | tr '\n' ' ')
+  case $(cat "$store/tx/err" 2>/dev/null) in
+  *"No space left"*) die E_NOSPACE "cannot $1: no space left on $store" ;;
+  *"uota exceeded"*) die E_NOSPACE "cannot $1: the disk quota is used up on $store" ;;
+  *"Read-only file system"*) die E_ROFS "cannot $1: $store is read-only" ;;
+  *"Input/output error"*) die E_IO "cannot $1: input/output error below $store" ;;
+  esac
+  [ "$(free_kib)" -gt 64 ] || die E_NOSPACE "cannot $1: no space left on $store"
+  die E_IO "cannot $1: $said"
+}
+
+free_kib() { df -Pk "$store" 2>/dev/null | awk 'NR == 2 { print $4 }'; }
+free_inodes() { df -Pi "$store" 2>/dev/null | awk 'NR == 2 && $4 ~ /^[0-9]+$/ { print $4 }'; }
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+is_name() {
+  case $1 in '' | [!a-z0-9]* | *[!a-z0-9_.-]*) return 1 ;; esac
+  [ ${#1} -le 63 ]
+}
+
+is_id() {
+  case $1 in *[!0-9a-f]*) return 1 ;; esac
+  [ ${#1} -eq 64 ]
+}
+
+is_number() {
+  case $1 in '' | *[!0-9]*) return 1 ;; esac
+  [ ${#1} -le 15 ]
+}
+
+need_name() { is_name "$1" || die E_NAME "cannot use a container name: it is none"; }
+need_id() { is_id "$1" || die E_PROTO "cannot use an id: it is no SHA-256"; }
+need_number() { is_number "$1" || die E_PROTO "cannot use a number: it is none"; }
+
+random_id() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
+sha256_of() { sha256sum <"$1" | cut -c1-64; }
+
+# put FILE: standard input becomes FILE, whole and durable or not at all.
+put() {
+  cat >"$1.tmp.$$" && sync "$1.tmp.$$" && mv -T "$1.tmp.$$" "$1" && sync "${1%/*}"
+}
+
+# Flushes the file system of a path; tools without sync -f flush everything.
+flush() { sync -f "$1" 2>/dev/null || sync; }
+
+# Makes the store where there is none; refuses one that is not ours.
+open_store() {
+  if [ ! -e "$store/format" ]; then
+    if [ -d "$store" ]; then
+      for found in "$store"/* "$store"/.[!.]*; do
+        case ${found##*/} in '*' | '.[!.]*' | lost+found | runtime | lock) ;;
+        *) die E_STORE "cannot use $store as the store: it holds other things, such as ${found##*/}" ;;
+        esac
+      done
+    fi
+    mkdir -p "$store" 2>/dev/null || die E_STORE "cannot make the store: mkdir $store failed"
+    { chmod 0700 "$store" && chown 0:0 "$store"; } || die E_STORE "cannot make the store: $store cannot be owned by root"
+    for room in tree c in stage tx pin trash runtime; do mkdir -p "$store/$room" || die E_STORE "cannot make the store: mkdir $store/$room failed"; done
+    random_id | put "$store/epoch" || die_of 'make the store'
+    head -c 8388608 /dev/zero >"$store/reserve" 2>/dev/null || rm -f "$store/reserve"
+    printf 'varve-store 1\n' | put "$store/format" || die_of 'make the store'
+  fi
+  check_store
+}
+
+check_store() {
+  [ "$(cat "$store/format")" = 'varve-store 1' ] || die E_STORE "cannot use the store: $store/format is of another version"
+  owner=$(stat -c '%u %a' "$store")
+  [ "$owner" = '0 700' ] || die E_STORE "cannot use the store: $store is owned by and has mode $owner, not 0 700"
+}
+
+# take_lock SECONDS: waits for the store's lock; the kernel drops it when the last process that holds it is gone.
+take_lock() {
+  if has flock; then
+    exec 9>>"$store/lock" || die_of 'lock the store'
+    flock -w "$1" 9 2>/dev/null || flock -n 9 || die E_LOCKED "cannot lock $store: another varve works on it"
+  else
+    take_directory_lock "$1"
+  fi
+}
+
+# Without flock: a directory in /run, which a reboot empties. Its owner is the process and its start time; tools that
+# outlive it carry the lock's mark in their environment. Taking over happens under a second directory, one at a time.
+take_directory_lock() {
+  mkdir -p /run/varve || die E_LOCKED 'cannot lock the store: mkdir /run/varve failed'
+  held=/run/varve/lock.$(printf %s "$store" | sha256sum | cut -c1-16)
+  waited=0
+  until mkdir "$held" 2>/dev/null; do
+    if mkdir "$held.brk" 2>/dev/null; then
+      lock_owner_lives || rm -rf "$held"
+      rmdir "$held.brk"
+    fi
+    [ "$waited" -lt "$1" ] || die E_LOCKED "cannot lock $store: another varve works on it (if none does: rm -r $held $held.brk)"
+    sleep 1
+    waited=$((waited + 1))
+  done
+  VARVE_LOCK=$(random_id)
+  export VARVE_LOCK
+  printf '%s %s %s\n' "$$" "$(start_time $$)" "$VARVE_LOCK" >"$held/owner"
+  trap 'rm -rf "$held"' EXIT
+}
+
+start_time() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+
+lock_owner_lives() {
+  [ -e "$held/owner" ] || sleep 1
+  read -r owner started mark <"$held/owner" 2>/dev/null || return 1
+  [ -n "$started" ] && [ "$(start_time "$owner")" = "$started" ] && return 0
+  grep -qaF "$mark" /proc/[0-9]*/environ 2>/dev/null
+}
+
+# Under the lock, before anything is changed: what a dead runtime left is nobody's.
+recover() {
+  rm -rf "$store"/stage/* "$store"/in/* "$store"/tx/* "$store"/*.tmp.* "$store"/tree/*.tmp.*
+  empty_trash
+  for left in "$store"/c/*/.cur.* "$store"/c/*/gen/*.tmp.* "$bundles"/.varve.*; do
+    if [ -L "$left" ] || [ -e "$left" ]; then rm -f "$left"; fi
+  done
+  now=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+  if [ "$now" != "$(cat "$store/boot" 2>/dev/null)" ]; then
+    # trees published before an unclean stop may miss data that never reached the disk
+    for known in "$store"/tree/*/ok; do [ ! -e "$known" ] || : >"${known%/ok}/suspect"; done
+    printf '%s\n' "$now" | put "$store/boot" || die_of 'note the boot'
+  fi
+  [ -e "$store/reserve" ] || head -c 8388608 /dev/zero >"$store/reserve" 2>/dev/null || rm -f "$store/reserve"
+}
+
+empty_trash() {
+  for dead in "$store"/trash/*; do
+    [ -e "$dead" ] || continue
+    grep -qF " $dead" /proc/self/mountinfo || rm -rf "$dead"
+  done
+}
+
+# trash PATH: out of sight by one rename; freed now, or by the next recovery.
+trash() {
+  [ ! -e "$1" ] || mv -T "$1" "$store/trash/${1##*/}.$(random_id)"
+}
+
+# The trees of the store have changed: what clients remember of it is void.
+new_epoch() { random_id | put "$store/epoch" || die_of 'renew the epoch'; }

@@ -1,0 +1,31 @@
+# Says what the host has, as "probe KEY VALUE" records; changes nothing.
+
+verb_probe() {
+  tar_kind=none
+  if has tar; then case $(tar --version 2>&1) in *"GNU tar"*) tar_kind=gnu ;; *) case $(tar --help 2>&1) in *BusyBox*) tar_kind=busybox ;; esac ;; esac; fi
+  say tar "$tar_kind"
+  missing=
+  for tool in sha256sum find sort xargs stat head tail od awk sed cut tr wc mv ln cp rm mkdir chmod chown touch df sync readlink mktemp mount; do
+    has "$tool" || missing=$missing,$tool
+  done
+  say missing "${missing#,}"
+  for tool in zstd xz gzip getfattr flock perl python3 runc crun podman systemd-nspawn; do if has "$tool"; then say "$tool" yes; else say "$tool" no; fi; done
+  if cp --help 2>&1 | grep -q -e --attributes-only; then say attributes yes; else say attributes no; fi
+  if grep -qw overlay /proc/filesystems 2>/dev/null || modprobe -n overlay 2>/dev/null; then say overlay yes; else say overlay no; fi
+  at=$store
+  while [ ! -d "$at" ]; do at=$(dirname "$at"); done
+  say filesystem "$(stat -f -c %T "$at" 2>/dev/null)"
+  say free_kib "$(df -Pk "$at" 2>/dev/null | awk 'NR == 2 { print $4 }')"
+  say free_inodes "$(df -Pi "$at" 2>/dev/null | awk 'NR == 2 && $4 ~ /^[0-9]+$/ { print $4 }')"
+  say memory_kib "$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo 2>/dev/null)"
+  say kernel "$(uname -r)"
+  say machine "$(uname -m)"
+}
+
+say() { printf 'probe %s %s\n' "$1" "${2:--}"; }
+
+# survey NAME|-: all that a client asks before it plans, in one answer.
+verb_survey() {
+  verb_probe
+  verb_inventory "$1"
+}

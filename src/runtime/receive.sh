@@ -1,0 +1,164 @@
+# Turns a delta that lies in the login user's spool into a published tree, or changes nothing.
+
+# receive TREE BASE SPOOL SIZE SHA256 CODEC RAW: a hash-correct tree/TREE afterwards.
+verb_receive() {
+  tree=$1 base=$2 spool=$3 size=$4 sum=$5 codec=$6 raw=$7
+  need_id "$tree" && need_id "$sum" && need_id "$spool" && need_number "$size" && need_number "$raw"
+  [ "$base" = - ] || need_id "$base"
+  open_store
+  take_lock 10
+  recover
+  : step recovered
+  install_runtime
+  printf 'receive %s %s\n' "$tree" "$$" | put "$store/tx/intent" || die_of 'note the intent'
+  : step intent
+  if [ -e "$store/tree/$tree/ok" ] && { [ ! -e "$store/tree/$tree/suspect" ] || tree_is_whole "$tree"; }; then
+    printf 'present %s\n' "$tree"
+    return 0
+  fi
+  trash "$store/tree/$tree"
+  take_delta
+  : step taken
+  unpack
+  : step unpacked
+  for used in $(sed -n 's/^uses //p' "$store/stage/steps"); do need_whole "$used"; done
+  build
+  : step built
+  write_manifest "$store/stage/root" "$store/stage/xattrs" >"$store/stage/manifest" 2>"$store/tx/err" || die_of 'verify the tree'
+  if [ "$(sha256_of "$store/stage/manifest")" != "$tree" ]; then
+    for used in $(sed -n 's/^uses //p' "$store/stage/steps"); do set_aside_if_damaged "$used"; done
+    die E_HASH "cannot publish the tree: what was built is not $tree"
+  fi
+  : step verified
+  mkdir "$store/stage/t" && mv -T "$store/stage/root" "$store/stage/t/root" && mv -T "$store/stage/manifest" "$store/stage/t/manifest" &&
+    printf 'varve-tree 1\n' >"$store/stage/t/ok" || die_of 'publish the tree'
+  ! [ -s "$store/stage/xattrs" ] || mv -T "$store/stage/xattrs" "$store/stage/t/xattrs" || die_of 'publish the tree'
+  flush "$store/stage" || die E_IO "cannot publish the tree: sync failed on $store"
+  : step flushed
+  mv -T "$store/stage/t" "$store/tree/$tree" 2>"$store/tx/err" || die_of 'publish the tree'
+  : step published
+  sync "$store/tree" "$store/stage" || die E_IO "cannot publish the tree: sync failed on $store"
+  new_epoch
+  : step durable
+  recover
+  rm -f "$login_home/.cache/varve/spool/$spool"
+}
+
+# The spool is the login user's: what counts is root's own copy, hashed after it was made. Root's spool needs no copy.
+take_delta() {
+  delta=$login_home/.cache/varve/spool/$spool
+  [ -f "$delta" ] && [ ! -L "$delta" ] || die E_HASH "cannot take the delta: $delta is no regular file"
+  [ "$(stat -c %u "$delta")" = "$login_uid" ] || die E_HASH "cannot take the delta: $delta is not owned by uid $login_uid"
+  [ "$(stat -c %s "$delta")" = "$size" ] || die E_HASH "cannot take the delta: it has $(stat -c %s "$delta") bytes, not $size"
+  if [ "$login_uid" != 0 ]; then
+    head -c "$size" <"$delta" >"$store/in/delta" 2>"$store/tx/err" || die_of 'copy the delta'
+    delta=$store/in/delta
+  fi
+  [ "$(sha256_of "$delta")" = "$sum" ] || die E_HASH 'cannot take the delta: its SHA-256 is wrong'
+}
+
+# The members lie below stage/ and link to tree/<id>/root/..., so the store is the place to unpack at; stage/ is empty.
+unpack() {
+  if [ "$(tar --version 2>/dev/null | head -n 1 | cut -c1-9)" = 'tar (GNU ' ]; then
+    set -- --numeric-owner --same-owner --delay-directory-restore --xattrs '--xattrs-include=*' --no-acls --no-selinux --warning=no-timestamp
+  else
+    set --
+  fi
+  { decode <"$delta" 2>"$store/tx/decode" || : >"$store/tx/broken"; } | head -c "$raw" | tar -xpf - -C "$store" "$@" 2>"$store/tx/err" || die_of 'unpack the delta'
+  [ ! -e "$store/tx/broken" ] || die E_HASH "cannot decode the delta: $(tail -n 1 "$store/tx/decode")"
+  rm -f "$store/in/delta"
+  [ "$(sed -n '1p;$p' "$store/stage/steps" 2>/dev/null)" = "varve-delta 1${newline}end" ] || die E_HASH 'cannot use the delta: its steps are not whole'
+  grep -qx "tree $tree" "$store/stage/steps" && grep -qx "base $base" "$store/stage/steps" || die E_CONFLICT 'cannot use the delta: it is made for another tree or base'
+  for found in "$store"/stage/* "$store"/stage/.[!.]*; do
+    case ${found##*/} in steps | drop | alias | xattrs | m | k | l | '.[!.]*') ;; *) die E_PROTO 'cannot use the delta: it has an unknown member' ;; esac
+  done
+}
+
+decode() {
+  case $codec in
+  zstd) zstd -dc ;;
+  xz) xz -dc ;;
+  gzip) gzip -dc ;;
+  none) cat ;;
+  *) return 1 ;;
+  esac
+}
+
+# stage/root: the base linked, less what goes, plus copies with new metadata (k, l), plus what is new (m), directories last.
+build() {
+  : >"$store/tx/err"
+  if [ "$base" = - ] && [ ! -d "$store/stage/k" ]; then
+    mv -T "$store/stage/m" "$store/stage/root" || die_of 'build the tree'
+    return 0
+  fi
+  if [ "$base" = - ]; then
+    mkdir "$store/stage/root" || die_of 'build the tree'
+  else
+    cp -al "$store/tree/$base/root" "$store/stage/root" 2>"$store/tx/err" || die_of 'link the base'
+    if [ -s "$store/stage/drop" ]; then
+      (cd "$store/stage/root" && xargs -0 rm -rf -- <"$store/stage/drop") 2>"$store/tx/err" || die_of 'drop what went'
+    fi
+  fi
+  if [ -d "$store/stage/k" ]; then
+    copies
+    if [ -s "$store/stage/alias" ]; then
+      # shellcheck disable=SC2016 # the inner shell expands them
+      (cd "$store/stage/c" && xargs -0 -n 500 sh -c '
+        while [ $# -gt 1 ]; do
+          mkdir -p "${2%/*}" && ln "$1" "$2" || exit 1
+          shift 2
+        done' sh <"$store/stage/alias") 2>"$store/tx/err" || die_of 'link the copies'
+    fi
+    cp -al "$store/stage/c/." "$store/stage/root/" 2>"$store/tx/err" || die_of 'join the copies'
+  fi
+  cp -al "$store/stage/m/." "$store/stage/root/" 2>"$store/tx/err" || die_of 'join what is new'
+}
+
+# Files whose contents are here under other metadata: k holds empty files with the metadata, l links to contents that
+# stand elsewhere; the others stand at the same path of the base. A shared inode is never written to.
+copies() {
+  mkdir "$store/stage/c" || die_of 'copy on the host'
+  if [ -d "$store/stage/l" ]; then cp -R "$store/stage/l/." "$store/stage/c/" 2>"$store/tx/err" || die_of 'copy on the host'; fi
+  if [ "$base" != - ]; then
+    (cd "$store/stage/k" && find . -type f -print0) >"$store/tx/copies"
+    (cd "$store/tree/$base/root" && xargs -0 sh -c '
+      to=$1
+      shift
+      for file do
+        shift
+        [ -e "$to/$file" ] || set -- "$@" "$file"
+      done
+      [ $# -eq 0 ] || cp --parents "$@" "$to/"' sh "$store/stage/c" <"$store/tx/copies") 2>"$store/tx/err" || die_of 'copy on the host'
+  fi
+  if cp --help 2>&1 | grep -q -e --attributes-only; then
+    cp -a --attributes-only "$store/stage/k/." "$store/stage/c/" 2>"$store/tx/err" || die_of 'copy metadata'
+  else
+    (cd "$store/stage/k" && find . -type f -exec sh -c '
+      from=$1 mark=$2
+      shift 2
+      for file do
+        touch -r "$file" "$mark" && cat "$from/$file" >"$file" && touch -r "$mark" "$file" || exit 1
+      done' sh "$store/stage/c" "$store/tx/mark" {} +) 2>"$store/tx/err" || die_of 'copy metadata'
+    mv -T "$store/stage/c" "$store/tx/c" && mv -T "$store/stage/k" "$store/stage/c" || die_of 'copy metadata'
+  fi
+}
+
+need_whole() {
+  is_id "$1" && [ -e "$store/tree/$1/ok" ] || die E_BASE_MISSING "cannot use the delta: the host has no tree $1"
+  [ ! -e "$store/tree/$1/suspect" ] || tree_is_whole "$1" || set_aside "$1"
+}
+
+set_aside_if_damaged() { tree_is_whole "$1" || set_aside "$1"; }
+
+set_aside() {
+  mv -T "$store/tree/$1" "$store/tree/$1.bad.$(random_id)"
+  new_epoch
+  die E_BASE_MISSING "cannot use tree $1: it is damaged on the host and was set aside"
+}
+
+# The runtime, once a version: found again by its hash.
+install_runtime() {
+  [ -n "${runtime_text-}" ] && [ ! -e "$store/runtime/$runtime_id.sh" ] || return 0
+  mkdir -p "$store/runtime"
+  printf %s "$runtime_text" | put "$store/runtime/$runtime_id.sh" || die_of 'install the runtime'
+}

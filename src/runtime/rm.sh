@@ -1,0 +1,18 @@
+# Removes a container and all its generations; its trees stay until gc.
+
+verb_rm() {
+  need_name "$1"
+  [ -e "$store/format" ] && [ -d "$store/c/$1" ] || die E_NO_CONTAINER "cannot remove $1: the host has no such container"
+  check_store
+  take_lock 10
+  recover
+  for number in $(generations_of "$1"); do
+    ! in_use "$1" "$number" || die E_BUSY_MOUNT "cannot remove $1: a process runs on generation $number"
+  done
+  case $(readlink "$bundles/$1") in "$store/c/$1/"*) rm -f "$bundles/$1" ;; esac
+  for number in $(generations_of "$1"); do
+    drop_generation "$1" "$number" >/dev/null || die E_BUSY_MOUNT "cannot remove $1: generation $number is mounted and busy"
+  done
+  trash "$store/c/$1" && sync "$store/c"
+  recover
+}

@@ -1,0 +1,30 @@
+# Goes back to an older generation by making a new one of the same tree and config.json, so that numbers only grow.
+
+# rollback NAME EXPECTED TO: TO 0 is the generation before the current one.
+verb_rollback() {
+  name=$1 expected=$2 to=$3
+  need_name "$name" && need_number "$expected" && need_number "$to"
+  [ -e "$store/format" ] || die E_NO_CONTAINER "cannot roll back $name: the host has no such container"
+  check_store
+  take_lock 10
+  recover
+  now=$(current_of "$name")
+  [ "$now" != 0 ] || die E_NO_CONTAINER "cannot roll back $name: the host has no such container"
+  [ "$expected" = 0 ] || [ "$expected" = "$now" ] || die E_CONFLICT "cannot roll back $name: generation $now is current now, not $expected"
+  if [ "$to" = 0 ]; then
+    read_record "$name" "$now" || die E_STORE_DAMAGED "cannot read $store/c/$name/gen/$now: it is not whole"
+    to=$gen_parent
+  fi
+  [ "$to" != "$now" ] || die E_GEN "cannot roll back $name to generation $to: it is current"
+  [ "$to" != 0 ] && [ -e "$store/c/$name/gen/$to" ] && [ -e "$store/c/$name/bundle/$to/config.json" ] ||
+    die E_GEN "cannot roll back $name to generation $to: there is none"
+  read_record "$name" "$to" && [ -e "$store/tree/$gen_tree/ok" ] || die E_GEN "cannot roll back $name to generation $to: its tree is gone"
+  [ ! -e "$store/tree/$gen_tree/suspect" ] || tree_is_whole "$gen_tree" || die E_GEN "cannot roll back $name to generation $to: its tree is damaged"
+  tree=$gen_tree rootfs=$gen_rootfs config=$gen_config expected=$now number=$(next_of "$name")
+  text=$(cat "$store/c/$name/bundle/$to/config.json" && printf x)
+  text=${text%x}
+  # room in an emergency: the reserve is there for this
+  [ "$(free_kib)" -gt 4096 ] || rm -f "$store/reserve"
+  new_generation || exit 1
+  printf 'tree %s from %s\n' "$tree" "$to"
+}

@@ -1,0 +1,51 @@
+# Re-hashes trees on the host against their ids.
+
+# verify NAME|-: one record a current generation: good, bad or missing.
+verb_verify() {
+  [ -e "$store/format" ] || return 0
+  check_store
+  mkdir -p "$store/tx"
+  for checked in "$store"/c/*; do
+    checked=${checked##*/}
+    is_name "$checked" || continue
+    [ "$1" = - ] || [ "$1" = "$checked" ] || continue
+    number=$(current_of "$checked")
+    [ "$number" != 0 ] && read_record "$checked" "$number" || continue
+    if [ ! -e "$store/tree/$gen_tree/ok" ]; then state=missing
+    elif tree_is_whole "$gen_tree"; then state=good
+    else state=bad; fi
+    printf 'verified %s %s %s %s\n' "$checked" "$number" "$gen_tree" "$state"
+  done
+}
+
+# manifest ID [actual]: the stored manifest, or one made anew from the disk, as a payload.
+verb_manifest() {
+  need_id "$1"
+  [ -e "$store/tree/$1/ok" ] || die E_BASE_MISSING "cannot read tree $1: the host has none"
+  if [ "${2-}" = actual ]; then
+    wanted=$(mktemp "$store/tx/manifest.XXXXXX") || die E_IO "cannot write below $store/tx"
+    write_manifest "$store/tree/$1/root" "$store/tree/$1/xattrs" >"$wanted" || die E_IO "cannot read tree $1"
+  else
+    wanted=$store/tree/$1/manifest
+  fi
+  gzip -c <"$wanted" >"$wanted.gz" && printf 'payload %s\n' "$(stat -c %s "$wanted.gz")" && cat "$wanted.gz"
+  rm -f "$wanted.gz"
+  [ "${2-}" != actual ] || rm -f "$wanted"
+}
+
+# repair ID: sets a damaged tree aside, so that the next push sends what it lacks.
+verb_repair() {
+  need_id "$1"
+  open_store
+  take_lock 10
+  recover
+  [ -e "$store/tree/$1/ok" ] || return 0
+  tree_is_whole "$1" && return 0
+  mv -T "$store/tree/$1" "$store/tree/$1.bad.$(random_id)" && new_epoch
+}
+
+# Whole again by its hash: then it is no longer suspect.
+tree_is_whole() {
+  write_manifest "$store/tree/$1/root" "$store/tree/$1/xattrs" 2>/dev/null | sha256sum | grep -q "^$1 " || return 1
+  rm -f "$store/tree/$1/suspect"
+}

@@ -1,0 +1,238 @@
+// Reads a directory as a tree: one walk of stat facts, and contents only of what changed since the last reading.
+import { createHash } from 'node:crypto'
+import { closeSync, fstatSync, lstatSync, openSync, readdirSync, readlinkSync, readSync, constants, type BigIntStats } from 'node:fs'
+import { VarveError, messageOf } from '../errors.ts'
+import { byteString, printable, type ByteString } from '../model/bytes.ts'
+import type { Entry, FileEntry, Metadata, Xattr } from '../model/entry.ts'
+import type { FileFact, Reading } from '../model/facts.ts'
+import { makeTree, type Tree } from '../model/tree.ts'
+import { readXattrs } from './xattrs.ts'
+
+/** A hash of stat facts and contents, passed in by the caller: XXH64. */
+export type ChangeHash = {
+  readonly xxh64: (bytes: Uint8Array) => bigint
+  readonly stream: () => { update(bytes: Uint8Array | string): void; digest(): bigint }
+}
+
+export type ScanOptions = {
+  readonly hash: ChangeHash
+  readonly previous: Reading | undefined
+  readonly onWarning: (warning: { code: string; message: string }) => void
+  readonly onProgress?: (progress: { entries: number; bytes: number }) => void
+}
+
+/** `tree` is undefined where every stat fact is as it was at the previous reading: then the tree is the one it was. */
+export type Scan = {
+  readonly digest: bigint
+  readonly tree: Tree | undefined
+  readonly facts: ReadonlyMap<ByteString, FileFact>
+  /** False where a file changed so recently that a later change could leave the same stat facts. */
+  readonly lasting: boolean
+}
+
+/** What must still hold when contents are read again. */
+export type FileTimes = { readonly size: bigint; readonly mtimeNs: bigint; readonly ctimeNs: bigint }
+
+type Found = { readonly path: ByteString; readonly stats: BigIntStats }
+
+const CHUNK = 1 << 20
+const RACY_NS = 1_000_000_000n
+
+/**
+ * Reads the tree below `root` (a latin1 path). What cannot be read is collected and named in one E_SOURCE_UNREADABLE;
+ * a file that changes under the reader is E_SOURCE_CHANGED; a socket is E_SOCKET.
+ */
+export function scanDirectory(root: ByteString, options: ScanOptions): Scan {
+  const { found, unreadable } = walk(root, options)
+  if (unreadable.length > 0) throw cannotRead(root, unreadable)
+  const digest = digestOf(found, options.hash)
+  const newest = found.reduce((latest, { stats }) => (stats.ctimeNs > latest ? stats.ctimeNs : latest), 0n)
+  const lasting = newest < BigInt(Date.now()) * 1_000_000n - RACY_NS
+  if (digest === options.previous?.digest) return { digest, tree: undefined, facts: new Map(), lasting }
+  return { digest, lasting, ...readEntries(root, found, options) }
+}
+
+function walk(root: ByteString, options: ScanOptions): { found: Found[]; unreadable: string[] } {
+  const found: Found[] = []
+  const unreadable: string[] = []
+  const stats = lstatOrThrow(root)
+  if (!stats.isDirectory()) throw new VarveError('E_SOURCE', `cannot read "${printable(root)}": it is no directory`)
+  found.push({ path: byteString(''), stats })
+  const pending: ByteString[] = [byteString('')]
+  for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
+    const names = attempt(() => readdirSync(onDisk(join(root, directory)), { encoding: 'latin1' }), directory, unreadable)
+    for (const name of names?.toSorted() ?? []) {
+      const path = join(directory, byteString(name))
+      const stats = attempt(() => lstatSync(onDisk(join(root, path)), { bigint: true }), path, unreadable)
+      if (stats === undefined) continue
+      found.push({ path, stats })
+      if (!stats.isDirectory()) continue
+      if (stats.dev === found[0]?.stats.dev) pending.push(path)
+      else options.onWarning({ code: 'W_MOUNT', message: `did not read below "${printable(path)}": another file system is mounted there` })
+    }
+    if (found.length % 1024 === 0) options.onProgress?.({ entries: found.length, bytes: 0 })
+  }
+  return { found, unreadable }
+}
+
+function lstatOrThrow(root: ByteString): BigIntStats {
+  try {
+    return lstatSync(onDisk(root), { bigint: true })
+  } catch (cause) {
+    throw new VarveError('E_SOURCE', `cannot read "${printable(root)}": ${reason(cause)}`, { cause })
+  }
+}
+
+function digestOf(found: readonly Found[], hash: ChangeHash): bigint {
+  const state = hash.stream()
+  let text = ''
+  for (const { path, stats } of found) {
+    text += `${path}\0${stats.dev} ${stats.ino} ${stats.mode} ${stats.nlink} ${stats.uid} ${stats.gid} ${stats.rdev} ${stats.isDirectory() ? 0 : stats.size} ${stats.mtimeNs} ${stats.ctimeNs}\n`
+    if (text.length > 65_536) {
+      state.update(text)
+      text = ''
+    }
+  }
+  state.update(text)
+  return state.digest()
+}
+
+function readEntries(root: ByteString, found: readonly Found[], options: ScanOptions): { tree: Tree; facts: Map<ByteString, FileFact> } {
+  const before = options.previous?.facts() ?? new Map<ByteString, FileFact>()
+  const xattrs = readXattrs(root, found.map(({ path, stats }) => ({ path, kind: kindOf(stats) })), options.onWarning)
+  const facts = new Map<ByteString, FileFact>()
+  const firsts = firstPaths(found)
+  const entries: Entry[] = []
+  const unreadable: string[] = []
+  let bytes = 0
+  for (const { path, stats } of found) {
+    const known = xattrs.get(path) ?? []
+    if (stats.isFile()) {
+      const first = firsts.get(`${stats.dev}:${stats.ino}`) ?? path
+      const fact = facts.get(first) ?? attempt(() => readFact(root, path, { stats, before: before.get(path), hash: options.hash }), path, unreadable)
+      if (fact === undefined) continue
+      facts.set(path, fact)
+      entries.push({ kind: 'file', path, ...metadata(stats, known), size: Number(fact.size), sha256: fact.sha256, first } satisfies FileEntry)
+      bytes += Number(fact.size)
+    } else entries.push(special(root, path, { stats, known }))
+    if (entries.length % 1024 === 0) options.onProgress?.({ entries: entries.length, bytes })
+  }
+  if (unreadable.length > 0) throw cannotRead(root, unreadable)
+  options.onProgress?.({ entries: entries.length, bytes })
+  return { tree: makeTree(entries), facts }
+}
+
+/** The smallest path of each inode that has several. */
+function firstPaths(found: readonly Found[]): Map<string, ByteString> {
+  const firsts = new Map<string, ByteString>()
+  for (const { path, stats } of found) {
+    if (!stats.isFile() || stats.nlink < 2n) continue
+    const inode = `${stats.dev}:${stats.ino}`
+    const first = firsts.get(inode)
+    if (first === undefined || path < first) firsts.set(inode, path)
+  }
+  return firsts
+}
+
+function kindOf(stats: BigIntStats): Entry['kind'] {
+  if (stats.isFile()) return 'file'
+  if (stats.isDirectory()) return 'directory'
+  if (stats.isSymbolicLink()) return 'symlink'
+  if (stats.isFIFO()) return 'fifo'
+  return stats.isBlockDevice() ? 'block' : 'char'
+}
+
+function special(root: ByteString, path: ByteString, { stats, known }: { stats: BigIntStats; known: readonly Xattr[] }): Entry {
+  const meta = { path, ...metadata(stats, known) }
+  if (stats.isDirectory()) return { kind: 'directory', ...meta }
+  if (stats.isSymbolicLink()) return { kind: 'symlink', ...meta, target: byteString(readlinkSync(onDisk(join(root, path)), { encoding: 'latin1' })) }
+  if (stats.isFIFO()) return { kind: 'fifo', ...meta, major: 0, minor: 0 }
+  if (stats.isSocket()) throw new VarveError('E_SOCKET', `cannot ship "${printable(path)}": it is a socket`, { hint: 'stop the program that listens on it, or remove it' })
+  return { kind: stats.isBlockDevice() ? 'block' : 'char', ...meta, ...deviceNumbers(stats.rdev) }
+}
+
+/** Linux's encoding: major in bits 8-19 and 32-63, minor in bits 0-7 and 20-31 (makedev(3)). */
+function deviceNumbers(rdev: bigint): { major: number; minor: number } {
+  return { major: Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n)), minor: Number((rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)) }
+}
+
+function metadata(stats: BigIntStats, xattrs: readonly Xattr[]): Metadata {
+  return { mode: Number(stats.mode & 0o7777n), uid: Number(stats.uid), gid: Number(stats.gid), mtimeNs: stats.mtimeNs, xattrs }
+}
+
+function readFact(root: ByteString, path: ByteString, { stats, before, hash }: { stats: BigIntStats; before: FileFact | undefined; hash: ChangeHash }): FileFact {
+  const fresh = { dev: stats.dev, ino: stats.ino, size: stats.size, mtimeNs: stats.mtimeNs, ctimeNs: stats.ctimeNs }
+  if (before !== undefined && isSame(before, fresh)) return before
+  const sha = createHash('sha256')
+  if (stats.size <= BigInt(CHUNK)) {
+    const bytes = Buffer.concat([...readContents(root, path, stats)])
+    const xxh64 = hash.xxh64(bytes)
+    return { ...fresh, xxh64, sha256: before?.size === stats.size && before.xxh64 === xxh64 ? before.sha256 : sha.update(bytes).digest('hex') }
+  }
+  const hint = hash.stream()
+  for (const chunk of readContents(root, path, stats)) {
+    sha.update(chunk)
+    hint.update(chunk)
+  }
+  return { ...fresh, xxh64: hint.digest(), sha256: sha.digest('hex') }
+}
+
+function isSame(a: FileFact, b: Omit<FileFact, 'xxh64' | 'sha256'>): boolean {
+  return a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs
+}
+
+/** Yields a file's bytes in chunks of at most 1 MiB; each is valid until the next is asked for. Throws E_SOURCE_CHANGED. */
+export function* readContents(root: ByteString, path: ByteString, expected: FileTimes): Generator<Buffer> {
+  const handle = openSync(onDisk(join(root, path)), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY)
+  try {
+    const buffer = Buffer.allocUnsafe(Math.min(CHUNK, Number(expected.size) + 1))
+    let total = 0
+    for (let read = readSync(handle, buffer); read > 0; read = readSync(handle, buffer)) {
+      total += read
+      yield buffer.subarray(0, read)
+      if (total > Number(expected.size)) break
+      if (total === Number(expected.size)) break
+    }
+    const after = fstatSync(handle, { bigint: true })
+    if (BigInt(total) !== expected.size || after.mtimeNs !== expected.mtimeNs || after.ctimeNs !== expected.ctimeNs || after.size !== expected.size)
+      throw new VarveError('E_SOURCE_CHANGED', `cannot read "${printable(path)}": it changed while it was read`, { hint: 'stop what writes to the source, then run again' })
+  } finally {
+    closeSync(handle)
+  }
+}
+
+function attempt<Value>(read: () => Value, path: ByteString, unreadable: string[]): Value | undefined {
+  try {
+    return read()
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    if (code === 'EACCES' || code === 'EPERM') {
+      unreadable.push(printable(path))
+      return undefined
+    }
+    if (code === 'ENOENT' || code === 'ELOOP')
+      throw new VarveError('E_SOURCE_CHANGED', `cannot read "${printable(path)}": it went away while the source was read`, { cause: error })
+    if (error instanceof VarveError) throw error
+    throw new VarveError('E_SOURCE', `cannot read "${printable(path)}": ${reason(error)}`, { cause: error })
+  }
+}
+
+function cannotRead(root: ByteString, unreadable: readonly string[]): VarveError {
+  const shown = unreadable.slice(0, 10).map((path) => `"${path}"`).join(', ')
+  const more = unreadable.length > 10 ? ` and ${unreadable.length - 10} more` : ''
+  return new VarveError('E_SOURCE_UNREADABLE', `cannot read ${shown}${more} below "${printable(root)}": permission denied`, { hint: 'run varve with sudo, or as the owner of the files' })
+}
+
+function reason(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code
+  return code === 'ENOENT' ? 'there is no such file or directory' : (code ?? messageOf(error))
+}
+
+export function join(directory: ByteString, name: ByteString): ByteString {
+  return byteString(name === '' ? directory : directory === '' ? name : `${directory}/${name}`)
+}
+
+/** A path as the file system takes it: a plain string where it is ASCII, bytes elsewhere. */
+function onDisk(path: ByteString): string | Buffer {
+  return /[\x80-\xff]/.test(path) ? Buffer.from(path, 'latin1') : path
+}

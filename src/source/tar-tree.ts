@@ -1,0 +1,62 @@
+// Reads an archive into a tree: names normalised, links resolved, every file hashed, nothing left that could escape.
+import { createHash } from 'node:crypto'
+import type { ByteString } from '../model/bytes.ts'
+import { makeTree, type Tree } from '../model/tree.ts'
+import { readTar, type TarMember, type TarWarning } from '../tar/read.ts'
+import { defaultLimits, type Limits } from './limits.ts'
+import { emptyMerge, finishMerge, makeRoom, putFile, putLink, putSpecial, type TarContents } from './tar-merge.ts'
+import { memberMetadata, memberPath, noNotes, specialEntry, warningsOf } from './tar-metadata.ts'
+
+export type TarTree = {
+  readonly tree: Tree
+  /** Where the contents of each file are in the uncompressed archive, by every name that it has. */
+  readonly contents: ReadonlyMap<ByteString, TarContents>
+  readonly warnings: readonly TarWarning[]
+}
+
+export type ReadTarTreeOptions = {
+  readonly limits?: Limits
+  /** For messages: `"x.tar"`, by default "the archive". */
+  readonly archive?: string
+}
+
+/** Throws the codes of readTar, and E_PATH_*, E_PARENT_NOT_DIR, E_DUP_TYPE, E_HARDLINK, E_DEVICE, E_OWNER, E_XATTR_SIZE, E_CAP. */
+export async function readTarTree(
+  chunks: AsyncIterable<Uint8Array>,
+  options: ReadTarTreeOptions = {},
+): Promise<TarTree> {
+  const limits = options.limits ?? defaultLimits
+  const archive = options.archive ?? 'the archive'
+  const warnings: TarWarning[] = []
+  const onWarning = (warning: TarWarning): void => void warnings.push(warning)
+  const notes = noNotes()
+  const merge = emptyMerge(limits.entries)
+  for await (const { member, contents } of readTar(chunks, { limits, archive, onWarning })) {
+    const path = memberPath(member, notes)
+    if (member.kind === 'hardlink') putLink(merge, path, member.linkname)
+    else {
+      makeRoom(merge, path, member.kind)
+      const metadata = memberMetadata(member, path, notes)
+      if (member.kind === 'file')
+        putFile(merge, path, {
+          metadata,
+          size: member.size,
+          sha256: await sha256(contents),
+          contents: contentsOf(member),
+        })
+      else putSpecial(merge, specialEntry(member, path, metadata))
+    }
+  }
+  const { entries, contents } = finishMerge(merge)
+  return { tree: makeTree(entries), contents, warnings: [...warnings, ...warningsOf(notes, merge.implied)] }
+}
+
+async function sha256(contents: AsyncIterable<Uint8Array>): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of contents) hash.update(chunk)
+  return hash.digest('hex')
+}
+
+function contentsOf({ offset, size, sparse }: TarMember): TarContents {
+  return sparse === undefined ? { offset, size } : { offset, size, sparse }
+}

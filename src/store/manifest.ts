@@ -1,0 +1,123 @@
+// What the local manifest is asked: trees, readings of sources, and what hosts were last known to hold.
+import { byteString, type ByteString } from '../model/bytes.ts'
+import type { FileEntry } from '../model/entry.ts'
+import type { FileFact, Reading } from '../model/facts.ts'
+import { decodeManifest, encodeManifest } from '../model/manifest.ts'
+import { filesOf, rootfsBytes, type Tree } from '../model/tree.ts'
+import { openDatabase } from './database.ts'
+import { packFacts, unpackFacts } from './facts.ts'
+
+export type TreeSummary = { readonly entries: number; readonly bytes: number }
+
+export type Manifest = Disposable & {
+  reading(source: string): Reading | undefined
+  keepReading(source: string, reading: { digest: bigint; tree: string; facts: ReadonlyMap<ByteString, FileFact> }): void
+  summary(tree: string): TreeSummary | undefined
+  tree(id: string): Tree | undefined
+  keepTree(id: string, tree: Tree): void
+  /** The trees that the host held at this epoch; undefined where nothing is known of that epoch. */
+  holdings(host: string, epoch: string): string[] | undefined
+  keepHoldings(host: string, epoch: string, trees: readonly string[]): void
+  /** Files with these contents (SHA-256) in any of the trees, the first found for each. */
+  find(contents: readonly string[], trees: readonly string[]): Map<string, { tree: string; file: FileEntry }>
+  /** How many of these contents each tree holds, most first. */
+  rank(contents: readonly string[], trees: readonly string[]): { tree: string; count: number }[]
+}
+
+export function openManifest(directory: string): Manifest {
+  const database = openDatabase(directory)
+  const decoded = new Map<string, Tree>()
+
+  const tree = (id: string): Tree | undefined => {
+    const known = decoded.get(id)
+    if (known !== undefined) return known
+    const row = database.prepare<[string], { manifest: Buffer }>('SELECT manifest FROM tree WHERE id = ?').get(id)
+    if (row === undefined) return undefined
+    const made = decodeManifest(byteString(row.manifest.toString('latin1')))
+    decoded.set(id, made)
+    return made
+  }
+
+  const index = (ids: readonly string[]): void => {
+    const missing = database
+      .prepare<[string], { key: number; id: string }>('SELECT key, id FROM tree WHERE indexed = 0 AND id IN (SELECT value FROM json_each(?))')
+      .all(JSON.stringify(ids))
+    const insert = database.prepare('INSERT OR IGNORE INTO contents (sha256, tree, position) VALUES (?, ?, ?)')
+    for (const { key, id } of missing) {
+      const files = filesOf(tree(id) ?? { entries: [] })
+      const rows = files.map((file, position) => ({ sha: Buffer.from(file.sha256, 'hex'), position })).toSorted((a, b) => Buffer.compare(a.sha, b.sha))
+      database
+        .transaction(() => {
+          for (const row of rows) insert.run(row.sha, key, row.position)
+          database.prepare('UPDATE tree SET indexed = 1 WHERE key = ?').run(key)
+        })
+        .immediate()
+    }
+  }
+
+  return {
+    reading(source) {
+      const row = database
+        .prepare<[Buffer], { digest: Buffer; tree: string; facts: Buffer }>('SELECT digest, tree, facts FROM source WHERE name = ?')
+        .get(Buffer.from(source))
+      return row && { digest: row.digest.readBigUInt64BE(), tree: row.tree, facts: () => unpackFacts(row.facts) }
+    },
+    keepReading(source, reading) {
+      const digest = Buffer.alloc(8)
+      digest.writeBigUInt64BE(reading.digest)
+      database.prepare('INSERT OR REPLACE INTO source (name, digest, tree, facts) VALUES (?, ?, ?, ?)').run(Buffer.from(source), digest, reading.tree, packFacts(reading.facts))
+    },
+    summary: (id) => database.prepare<[string], TreeSummary>('SELECT entries, bytes FROM tree WHERE id = ?').get(id),
+    tree,
+    keepTree(id, made) {
+      decoded.set(id, made)
+      const manifest = Buffer.concat(Array.from(encodeManifest(made), (piece) => Buffer.from(piece, 'latin1')))
+      database.prepare('INSERT OR IGNORE INTO tree (id, entries, bytes, manifest) VALUES (?, ?, ?, ?)').run(id, made.entries.length, rootfsBytes(made), manifest)
+    },
+    holdings(host, epoch) {
+      const row = database.prepare<[string], { epoch: string }>('SELECT epoch FROM host WHERE name = ?').get(host)
+      if (row?.epoch !== epoch) return undefined
+      return database.prepare<[string], { tree: string }>('SELECT tree FROM holding WHERE host = ?').all(host).map((held) => held.tree)
+    },
+    keepHoldings(host, epoch, trees) {
+      database
+        .transaction(() => {
+          database.prepare('DELETE FROM host WHERE name = ?').run(host)
+          database.prepare('INSERT INTO host (name, epoch) VALUES (?, ?)').run(host, epoch)
+          database.prepare('INSERT INTO holding (host, tree) SELECT ?, value FROM json_each(?)').run(host, JSON.stringify(trees))
+        })
+        .immediate()
+    },
+    find(contents, trees) {
+      index(trees)
+      const rows = database
+        .prepare<[string, string], { sha256: Buffer; id: string; position: number }>(
+          `SELECT c.sha256, t.id, min(c.position) AS position FROM json_each(?) AS wanted JOIN contents AS c ON c.sha256 = unhex(wanted.value)
+           JOIN tree AS t ON t.key = c.tree WHERE t.id IN (SELECT value FROM json_each(?)) GROUP BY c.sha256`,
+        )
+        .all(JSON.stringify(contents), JSON.stringify(trees))
+      const files = new Map<string, FileEntry[]>()
+      const found = new Map<string, { tree: string; file: FileEntry }>()
+      for (const row of rows) {
+        const inTree = files.get(row.id) ?? filesOf(tree(row.id) ?? { entries: [] })
+        files.set(row.id, inTree)
+        const file = inTree[row.position]
+        if (file !== undefined) found.set(row.sha256.toString('hex'), { tree: row.id, file })
+      }
+      return found
+    },
+    rank(contents, trees) {
+      index(trees)
+      return database
+        .prepare<[string, string], { tree: string; count: number }>(
+          `SELECT t.id AS tree, count(DISTINCT c.sha256) AS count FROM json_each(?) AS wanted JOIN contents AS c ON c.sha256 = unhex(wanted.value)
+           JOIN tree AS t ON t.key = c.tree WHERE t.id IN (SELECT value FROM json_each(?)) GROUP BY t.id ORDER BY count DESC, t.id`,
+        )
+        .all(JSON.stringify(contents), JSON.stringify(trees))
+    },
+    [Symbol.dispose]() {
+      database.pragma('optimize')
+      database.close()
+    },
+  }
+}

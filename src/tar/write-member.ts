@@ -1,0 +1,132 @@
+// One member of an archive that varve writes, and the header it takes: what fits goes into ustar, the rest before it.
+import type { Header } from 'tar-stream'
+import { VarveError, type ErrorCode } from '../errors.ts'
+import { printable, type ByteString } from '../model/bytes.ts'
+import type { Metadata } from '../model/entry.ts'
+import { encodeExtension, paxRecord, paxTime, xattrKeyword } from './encode.ts'
+
+export type Member = Metadata & { readonly name: ByteString } & (
+    | {
+        readonly kind: 'file'
+        readonly size: number
+        readonly contents: () => AsyncIterable<Uint8Array> | Uint8Array
+      }
+    | { readonly kind: 'directory' | 'fifo' }
+    | { readonly kind: 'symlink' | 'hardlink'; readonly target: ByteString }
+    | { readonly kind: 'char' | 'block'; readonly major: number; readonly minor: number }
+  )
+
+/** `pax` is exact. `gnu` is for BusyBox tar, which does not read PAX: whole seconds, no xattrs, owners up to 262143. */
+export type Dialect = 'pax' | 'gnu'
+
+/** What tar-stream can put into its six octal digits; above, it writes the largest that it can. */
+const LARGEST_ID = 0o777777
+/** tar-stream passes seconds through 32 bits. */
+const LARGEST_SECONDS = 0x7fffffff
+/** Linux has twelve bits of major number. */
+const LARGEST_MAJOR = 0xfff
+/** What a reader sees who skips the records that hold the truth. */
+const PLACEHOLDER = '@LongName'
+const NOBODY = 65534
+const NS = 1_000_000_000n
+const TYPES = {
+  file: 'file',
+  directory: 'directory',
+  symlink: 'symlink',
+  hardlink: 'link',
+  char: 'character-device',
+  block: 'block-device',
+  fifo: 'fifo',
+} as const
+
+/** The header for tar-stream, and the blocks that must stand before it. Throws E_LOSS, E_DEVICE, E_PATH_EMPTY. */
+export function encodeHeader(
+  member: Member,
+  dialect: Dialect,
+): { header: HeaderArgument; extensions: readonly Buffer[] } {
+  const { name } = member
+  if (name === '' || name.includes('\0'))
+    throw refused(member, 'E_PATH_EMPTY', 'the name is empty or contains a NUL byte')
+  const target = member.kind === 'symlink' || member.kind === 'hardlink' ? member.target : undefined
+  if (target === '' || target?.includes('\0') === true)
+    throw refused(member, 'E_PATH_EMPTY', 'what it links to is empty or contains a NUL byte')
+  const seconds = member.mtimeNs / NS
+  const plain = {
+    name: fitsName(member.kind === 'directory' && !name.endsWith('/') ? `${name}/` : name),
+    target: target === undefined || fitsField(target),
+    uid: member.uid <= LARGEST_ID,
+    gid: member.gid <= LARGEST_ID,
+    mtime: member.mtimeNs >= 0n && seconds <= LARGEST_SECONDS && seconds * NS === member.mtimeNs,
+  }
+  const header: HeaderArgument = {
+    name: plain.name ? name : PLACEHOLDER,
+    // tar-stream takes 0 for "not given"; it masks the file type
+    mode: (member.mode & 0o7777) | 0o100000,
+    uid: plain.uid ? member.uid : NOBODY,
+    gid: plain.gid ? member.gid : NOBODY,
+    mtime: new Date(plain.mtime ? Number(seconds) * 1000 : 0),
+    type: TYPES[member.kind],
+    ...(member.kind === 'file' ? { size: member.size } : {}),
+    ...(target === undefined ? {} : { linkname: plain.target ? target : PLACEHOLDER }),
+    ...(member.kind === 'char' || member.kind === 'block' ? device(member) : {}),
+  }
+  return { header, extensions: dialect === 'pax' ? pax(member, plain, target) : gnu(member, plain, target) }
+}
+
+type HeaderArgument = Partial<Header> & Pick<Header, 'name'>
+type Plain = { readonly [field in 'name' | 'target' | 'uid' | 'gid' | 'mtime']: boolean }
+
+function pax(member: Member, plain: Plain, target: ByteString | undefined): Buffer[] {
+  const records: string[] = []
+  if (!plain.name) records.push(paxRecord('path', member.name))
+  if (target !== undefined && !plain.target) records.push(paxRecord('linkpath', target))
+  if (!plain.uid) records.push(paxRecord('uid', String(member.uid)))
+  if (!plain.gid) records.push(paxRecord('gid', String(member.gid)))
+  if (!plain.mtime) records.push(paxRecord('mtime', paxTime(member.mtimeNs)))
+  for (const { name, value } of member.xattrs) records.push(paxRecord(xattrKeyword(name), value))
+  return records.length === 0 ? [] : [encodeExtension('x', records.join(''))]
+}
+
+function gnu(member: Member, plain: Plain, target: ByteString | undefined): Buffer[] {
+  if (!plain.uid || !plain.gid)
+    throw refused(member, 'E_LOSS', `the owner ${member.uid}:${member.gid} is above ${LARGEST_ID}`)
+  if (!plain.mtime)
+    throw refused(member, 'E_LOSS', `the time ${paxTime(member.mtimeNs)} is no whole second from 1970 to 2038`)
+  if (member.xattrs.length > 0) throw refused(member, 'E_LOSS', 'it has extended attributes')
+  return [
+    ...(target === undefined || plain.target ? [] : [encodeExtension('K', `${target}\0`)]),
+    ...(plain.name ? [] : [encodeExtension('L', `${member.name}\0`)]),
+  ]
+}
+
+function device(member: Extract<Member, { major: number }>): { devmajor: number; devminor: number } {
+  if (member.major > LARGEST_MAJOR || member.minor > LARGEST_ID)
+    throw refused(
+      member,
+      'E_DEVICE',
+      `the device ${member.major}:${member.minor} is above ${LARGEST_MAJOR}:${LARGEST_ID}, which is all that tar can hold`,
+    )
+  return { devmajor: member.major, devminor: member.minor }
+}
+
+/** tar-stream encodes as UTF-8 and moves leading components into the prefix; neither may change a byte of the name. */
+function fitsName(name: string): boolean {
+  if (!isAscii(name)) return false
+  if (name.length <= 100) return true
+  if (name.startsWith('/') || name.includes('//')) return false
+  const slash = name.indexOf('/', name.length - 101)
+  return slash !== -1 && slash <= 155 && slash !== name.length - 1
+}
+
+function fitsField(value: string): boolean {
+  return value.length <= 100 && isAscii(value)
+}
+
+function isAscii(text: string): boolean {
+  return Buffer.byteLength(text) === text.length
+}
+
+function refused(member: Member, code: ErrorCode, why: string): VarveError {
+  const hint = 'install GNU tar on the host, which keeps it'
+  return new VarveError(code, `cannot write "${printable(member.name)}": ${why}`, code === 'E_LOSS' ? { hint } : {})
+}

@@ -1,0 +1,113 @@
+// What every verb is given: where things are, whom to ask, and whom to tell.
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { VarveError } from '../errors.ts'
+import { connectLocal } from '../host/local.ts'
+import { openSession, type Session } from '../host/session.ts'
+import { connectSsh } from '../host/ssh.ts'
+import { readSurvey, type Survey } from '../host/survey.ts'
+import type { Transport } from '../host/transport.ts'
+import { escapeControls } from '../model/bytes.ts'
+import { hostText, type ContainerName, type HostRef } from '../model/names.ts'
+import { openManifest, type Manifest } from '../store/manifest.ts'
+
+/** What a verb tells while it runs. */
+export type Event =
+  | { readonly kind: 'warning'; readonly code: string; readonly message: string }
+  | { readonly kind: 'scan'; readonly entries: number; readonly bytes: number }
+  | { readonly kind: 'send'; readonly contents: number; readonly ofContents: number; readonly sent: number }
+  | { readonly kind: 'step'; readonly step: 'scan' | 'connect' | 'plan' | 'send' | 'apply' | 'done' }
+
+export type Question = { readonly kind: 'password' | 'passphrase' | 'confirm'; readonly prompt: string }
+
+export type Context = {
+  readonly stateDirectory: string
+  /** On the host; absolute, of plain characters. */
+  readonly store: string
+  readonly bundles: string
+  readonly login: {
+    readonly user: string
+    readonly home: string
+    readonly agentSocket: string | undefined
+    readonly identities: readonly string[]
+    readonly configFile: string | undefined
+    readonly acceptNew: boolean
+  }
+  readonly stdin: Readable
+  /** Undefined where there is no terminal to ask at. */
+  readonly ask: ((question: Question) => Promise<string | undefined>) | undefined
+  readonly onEvent: (event: Event) => void
+}
+
+export type Connected = AsyncDisposable & {
+  readonly host: HostRef
+  readonly session: Session
+  readonly traffic: Transport['traffic']
+  survey(container: ContainerName | undefined): Promise<Survey>
+}
+
+/** The local manifest, in the state directory. */
+export function manifestOf(context: Context): Manifest {
+  return openManifest(context.stateDirectory)
+}
+
+export function spoolDirectoryOf(context: Context): string {
+  const directory = join(context.stateDirectory, 'spool')
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  return directory
+}
+
+/** Connects and becomes root. Throws the errors of the transport and of the session. */
+export async function connect(host: HostRef, context: Context): Promise<Connected> {
+  for (const path of [context.store, context.bundles]) checkPath(path)
+  context.onEvent({ kind: 'step', step: 'connect' })
+  const transport = host.kind === 'local' ? connectLocal() : await connectSsh(host, sshOptions(context))
+  try {
+    const { ask } = context
+    const session = await openSession(transport, {
+      store: context.store,
+      bundles: context.bundles,
+      askPassword: ask && (() => ask({ kind: 'password', prompt: `[sudo] password on ${hostText(host)}: ` })),
+      roundTripsPerCommand: host.kind === 'local' ? 0 : 2,
+    })
+    return {
+      host,
+      session,
+      traffic: transport.traffic,
+      survey: async (container) => readSurvey((await session.ask(['survey', container ?? '-'])).records),
+      async [Symbol.asyncDispose]() {
+        await session[Symbol.asyncDispose]()
+        await transport[Symbol.asyncDispose]()
+      },
+    }
+  } catch (error) {
+    await transport[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+function sshOptions({ login, ask }: Context): Parameters<typeof connectSsh>[1] {
+  return {
+    user: login.user,
+    home: login.home,
+    identities: login.identities,
+    acceptNew: login.acceptNew,
+    ...(login.agentSocket === undefined ? {} : { agentSocket: login.agentSocket }),
+    ...(login.configFile === undefined ? {} : { configFile: login.configFile }),
+    ...(ask === undefined ? {} : { ask }),
+  }
+}
+
+/** Overlayfs reads `:`, `,` and `\` in paths as its own, and a path must mean the same in every shell. */
+function checkPath(path: string): void {
+  if (!/^\/[A-Za-z0-9_./-]+$/.test(path) || path.split('/').includes('..'))
+    throw new VarveError('E_USAGE', `cannot use "${escapeControls(path)}" on the host: it is no absolute path of letters, digits, "_", "-" and "."`, { hint: 'write for example --store /srv/varve' })
+}
+
+/** Refuses a host that lacks what the runtime is made of, before anything is sent. */
+export function checkTools({ tools }: Survey): void {
+  if (tools.tar === 'none') throw new VarveError('E_TOOL', 'cannot use the host: it has neither GNU tar nor BusyBox tar', { hint: 'apt-get install tar' })
+  if (tools.missing.length > 0)
+    throw new VarveError('E_TOOL', `cannot use the host: it lacks ${tools.missing.join(', ')}`, { hint: 'apt-get install coreutils findutils sed mawk mount' })
+}
