@@ -14,15 +14,16 @@ export type Process = {
 
 type Json = { [key: string]: unknown }
 
-/** The root filesystem's place within every bundle, so that the text is the same for every generation. */
-const ROOT_PATH = 'rootfs'
 const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /** Docker's default set: https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities */
 const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FSETID', 'FOWNER', 'MKNOD', 'NET_RAW', 'SETGID', 'SETUID', 'SETFCAP', 'SETPCAP', 'NET_BIND_SERVICE', 'SYS_CHROOT', 'KILL', 'AUDIT_WRITE'].map((name) => `CAP_${name}`)
 
-/** Points a bundle's config.json at the new root filesystem; all else stays as it is. Throws E_CONFIG. */
-export function rewriteConfig(text: string): string {
+/**
+ * Points a bundle's config.json at the new root filesystem; all else stays as it is. `rootPath` is absolute and free of
+ * symlinks: runc refuses any other once the bundle is reached through a link. Throws E_CONFIG.
+ */
+export function rewriteConfig(text: string, rootPath: string): string {
   let config: Json
   try {
     config = JSON.parse(text) as Json
@@ -30,11 +31,11 @@ export function rewriteConfig(text: string): string {
     throw new VarveError('E_CONFIG', 'cannot use config.json: it is no JSON', { cause })
   }
   if (typeof config !== 'object' || config === null || typeof config['ociVersion'] !== 'string') throw new VarveError('E_CONFIG', 'cannot use config.json: it has no ociVersion')
-  return print({ ...config, root: { ...(config['root'] as Json | undefined), path: ROOT_PATH } })
+  return print({ ...config, root: { ...(config['root'] as Json | undefined), path: rootPath } })
 }
 
 /** A config.json by https://github.com/opencontainers/runtime-spec/blob/v1.0.2/config.md in the host's network. Throws E_CONFIG. */
-export function minimalConfig(process: Process, hostname: string): string {
+export function minimalConfig(process: Process, hostname: string, rootPath: string): string {
   return print({
     ociVersion: '1.0.2',
     process: {
@@ -46,7 +47,7 @@ export function minimalConfig(process: Process, hostname: string): string {
       capabilities: { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
       noNewPrivileges: false,
     },
-    root: { path: ROOT_PATH, readonly: false },
+    root: { path: rootPath, readonly: false },
     hostname,
     mounts: [
       { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },

@@ -1,8 +1,8 @@
 // Turns a plan into a delta: a tar whose first member is the steps, compressed with the codec of the host.
 //
 // Members lie below stage/, where the host unpacks them (runtime/receive.sh): `steps`, `drop`, `alias` and `xattrs` are
-// words to the runtime; `m` is what is made anew, `k` holds empty files with the metadata of copies, and `l` links to contents
-// that a copy takes from elsewhere than the same path of the base.
+// words to the runtime; `m` is what is made anew; `k` holds empty files with the metadata of copies that the host
+// makes of the same path of its base, `j` of copies that it makes of the contents that `l` links to.
 import { byteString, type ByteString } from '../model/bytes.ts'
 import type { FileEntry, Metadata } from '../model/entry.ts'
 import { xattrLines } from '../model/manifest.ts'
@@ -81,13 +81,20 @@ function* stepMembers(step: Step, plan: Plan, options: DeltaOptions): Generator<
       yield { ...PLAIN, name, kind: 'hardlink', target: byteString(`tree/${step.from.tree}/root/${step.from.path}`) }
       break
     case 'copy':
-      yield { ...step.entry, name: inStage('k', entry.path), size: 0, contents: () => new Uint8Array() }
-      if (step.from.tree !== plan.base || step.from.path !== entry.path)
+      if (step.from.tree === plan.base && step.from.path === entry.path) yield skeleton('k', step.entry)
+      else {
+        yield skeleton('j', step.entry)
         yield { ...PLAIN, name: inStage('l', entry.path), kind: 'hardlink', target: byteString(`tree/${step.from.tree}/root/${step.from.path}`) }
+      }
       break
   }
 }
 
-function inStage(room: 'm' | 'k' | 'l', path: ByteString): ByteString {
+/** A file without contents: it only carries metadata. */
+function skeleton(room: 'k' | 'j', entry: FileEntry): Member {
+  return { ...entry, name: inStage(room, entry.path), size: 0, contents: () => new Uint8Array() }
+}
+
+function inStage(room: 'm' | 'k' | 'j' | 'l', path: ByteString): ByteString {
   return byteString(path === '' ? `stage/${room}` : `stage/${room}/${path}`)
 }

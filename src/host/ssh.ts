@@ -161,7 +161,7 @@ async function login(hop: Hop, session: Session, stream: Duplex): Promise<Client
     client.on('close', () => fail(cannotConnect(hop, 'the host closed the connection')))
     client.on('change password', () => fail(attempts.failure(new Error('the password has expired'))))
     // Keeps ssh2 from letting OpenSSH prove all its host keys: 1.7 kB for an event that nobody hears.
-    client.on('handshake', () => void 0)
+    client.on('handshake', () => void Object.assign(client, { _remoteVer: '' }))
     client.connect({
       sock: stream,
       username: settings.user,

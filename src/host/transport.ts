@@ -64,7 +64,7 @@ function readableUntil(lost: AbortSignal, source: Readable): Readable {
   source.on('data', (chunk: Buffer) => {
     if (!out.destroyed && !out.push(chunk)) source.pause()
   })
-  source.on('end', () => (lost.aborted ? out.destroy(lost.reason as Error) : out.push(null)))
+  source.on('end', () => out.push(null)) // after a loss it has failed already
   source.on('error', (error) => out.destroy(error))
   return failing(out, lost)
 }

@@ -47,13 +47,12 @@ release() {
   in_use "$1" "$2" || umount "$store/c/$1/bundle/$2/rootfs" 2>/dev/null || :
 }
 
-# Another mount namespace than ours holds the generation's root filesystem: a container runs on it.
+# A process has the generation's root filesystem as its root: a container runs on it. Mount namespaces that merely
+# inherited the mount (services, other containers) do not count.
 in_use() {
-  ours=$(readlink /proc/self/ns/mnt)
-  for seen in /proc/[0-9]*; do
-    [ "$(readlink "$seen/ns/mnt" 2>/dev/null)" != "$ours" ] || continue
-    ! grep -qF -e "$store/c/$1/up/$2/u," -e "$store/c/$1/bundle/$2/rootfs" "$seen/mountinfo" 2>/dev/null || return 0
-  done
+  cat /proc/[0-9]*/mountinfo 2>/dev/null | awk -v upper="upperdir=$store/c/$1/up/$2/u," -v own="/c/$1/bundle/$2/rootfs" '
+    $5 == "/" && (index($0, upper) || substr($4, length($4) - length(own) + 1) == own) { found = 1 }
+    END { exit !found }' && return 0
   for seen in /proc/[0-9]*/root /proc/[0-9]*/cwd; do
     case $(readlink "$seen" 2>/dev/null) in "$store/c/$1/bundle/$2/rootfs"*) return 0 ;; esac
   done

@@ -70,7 +70,7 @@ unpack() {
   [ "$(sed -n '1p;$p' "$store/stage/steps" 2>/dev/null)" = "varve-delta 1${newline}end" ] || die E_HASH 'cannot use the delta: its steps are not whole'
   grep -qx "tree $tree" "$store/stage/steps" && grep -qx "base $base" "$store/stage/steps" || die E_CONFLICT 'cannot use the delta: it is made for another tree or base'
   for found in "$store"/stage/* "$store"/stage/.[!.]*; do
-    case ${found##*/} in steps | drop | alias | xattrs | m | k | l | '.[!.]*') ;; *) die E_PROTO 'cannot use the delta: it has an unknown member' ;; esac
+    case ${found##*/} in steps | drop | alias | xattrs | m | k | j | l | '.[!.]*') ;; *) die E_PROTO 'cannot use the delta: it has an unknown member' ;; esac
   done
 }
 
@@ -84,10 +84,10 @@ decode() {
   esac
 }
 
-# stage/root: the base linked, less what goes, plus copies with new metadata (k, l), plus what is new (m), directories last.
+# stage/root: the base linked, less what goes, plus copies with new metadata (k, j, l), plus what is new (m), directories last.
 build() {
   : >"$store/tx/err"
-  if [ "$base" = - ] && [ ! -d "$store/stage/k" ]; then
+  if [ "$base" = - ] && [ ! -d "$store/stage/k" ] && [ ! -d "$store/stage/j" ]; then
     mv -T "$store/stage/m" "$store/stage/root" || die_of 'build the tree'
     return 0
   fi
@@ -99,7 +99,7 @@ build() {
       (cd "$store/stage/root" && xargs -0 rm -rf -- <"$store/stage/drop") 2>"$store/tx/err" || die_of 'drop what went'
     fi
   fi
-  if [ -d "$store/stage/k" ]; then
+  if [ -d "$store/stage/k" ] || [ -d "$store/stage/j" ]; then
     copies
     if [ -s "$store/stage/alias" ]; then
       # shellcheck disable=SC2016 # the inner shell expands them
@@ -114,33 +114,30 @@ build() {
   cp -al "$store/stage/m/." "$store/stage/root/" 2>"$store/tx/err" || die_of 'join what is new'
 }
 
-# Files whose contents are here under other metadata: k holds empty files with the metadata, l links to contents that
-# stand elsewhere; the others stand at the same path of the base. A shared inode is never written to.
+# Files whose contents are here under other metadata. k and j hold empty files with the metadata: of copies from the same
+# path of the base, and of copies from elsewhere, to which l links. A shared inode is never written to.
 copies() {
   mkdir "$store/stage/c" || die_of 'copy on the host'
-  if [ -d "$store/stage/l" ]; then cp -R "$store/stage/l/." "$store/stage/c/" 2>"$store/tx/err" || die_of 'copy on the host'; fi
-  if [ "$base" != - ]; then
+  if [ -d "$store/stage/k" ]; then
     (cd "$store/stage/k" && find . -type f -print0) >"$store/tx/copies"
-    (cd "$store/tree/$base/root" && xargs -0 sh -c '
-      to=$1
-      shift
-      for file do
+    # shellcheck disable=SC2016 # the inner shell expands them
+    (cd "$store/tree/$base/root" && xargs -0 sh -c 'to=$1; shift; cp --parents "$@" "$to/"' sh "$store/stage/c" <"$store/tx/copies") 2>"$store/tx/err" || die_of 'copy on the host'
+  fi
+  if [ -d "$store/stage/l" ]; then cp -R "$store/stage/l/." "$store/stage/c/" 2>"$store/tx/err" || die_of 'copy on the host'; fi
+  for skeleton in "$store/stage/k" "$store/stage/j"; do
+    [ -d "$skeleton" ] || continue
+    if cp --help 2>&1 | grep -q -e --attributes-only; then
+      cp -a --attributes-only "$skeleton/." "$store/stage/c/" 2>"$store/tx/err" || die_of 'copy metadata'
+    else
+      # shellcheck disable=SC2016 # the inner shell expands them
+      (cd "$skeleton" && find . -type f -exec sh -c '
+        to=$1
         shift
-        [ -e "$to/$file" ] || set -- "$@" "$file"
-      done
-      [ $# -eq 0 ] || cp --parents "$@" "$to/"' sh "$store/stage/c" <"$store/tx/copies") 2>"$store/tx/err" || die_of 'copy on the host'
-  fi
-  if cp --help 2>&1 | grep -q -e --attributes-only; then
-    cp -a --attributes-only "$store/stage/k/." "$store/stage/c/" 2>"$store/tx/err" || die_of 'copy metadata'
-  else
-    (cd "$store/stage/k" && find . -type f -exec sh -c '
-      from=$1 mark=$2
-      shift 2
-      for file do
-        touch -r "$file" "$mark" && cat "$from/$file" >"$file" && touch -r "$mark" "$file" || exit 1
-      done' sh "$store/stage/c" "$store/tx/mark" {} +) 2>"$store/tx/err" || die_of 'copy metadata'
-    mv -T "$store/stage/c" "$store/tx/c" && mv -T "$store/stage/k" "$store/stage/c" || die_of 'copy metadata'
-  fi
+        for file do
+          chown "$(stat -c %u:%g "$file")" "$to/$file" && chmod "$(stat -c %a "$file")" "$to/$file" && touch -r "$file" "$to/$file" || exit 1
+        done' sh "$store/stage/c" {} +) 2>"$store/tx/err" || die_of 'copy metadata'
+    fi
+  done
 }
 
 need_whole() {

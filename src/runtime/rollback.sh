@@ -21,7 +21,7 @@ verb_rollback() {
   read_record "$name" "$to" && [ -e "$store/tree/$gen_tree/ok" ] || die E_GEN "cannot roll back $name to generation $to: its tree is gone"
   [ ! -e "$store/tree/$gen_tree/suspect" ] || tree_is_whole "$gen_tree" || die E_GEN "cannot roll back $name to generation $to: its tree is damaged"
   tree=$gen_tree rootfs=$gen_rootfs config=$gen_config expected=$now number=$(next_of "$name")
-  text=$(cat "$store/c/$name/bundle/$to/config.json" && printf x)
+  text=$(sed "s|\"$store/c/$name/bundle/$to/rootfs\"|\"$store/c/$name/bundle/$number/rootfs\"|" "$store/c/$name/bundle/$to/config.json" && printf x)
   text=${text%x}
   # room in an emergency: the reserve is there for this
   [ "$(free_kib)" -gt 4096 ] || rm -f "$store/reserve"

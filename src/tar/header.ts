@@ -1,7 +1,8 @@
 // Decodes one 512-byte header block, V7, ustar or GNU, and refuses what readers disagree about.
 import { byteString, type ByteString } from '../model/bytes.ts'
 import { tarError, type Place } from './cursor.ts'
-import { BLOCK, checksum } from './encode.ts'
+
+export const BLOCK = 512
 
 export type Header = {
   readonly dialect: 'v7' | 'ustar' | 'gnu'
@@ -61,6 +62,14 @@ export function checksumHolds(block: Buffer): boolean {
   let high = 0
   for (let i = 0; i < BLOCK; i++) if ((i < 148 || i >= 156) && (block[i] ?? 0) > 127) high++
   return high > 0 && stored === unsigned - 256 * high
+}
+
+/** The sum of all bytes of a header, its own field read as spaces. */
+export function checksum(header: Uint8Array): number {
+  let sum = 8 * 0x20
+  for (let i = 0; i < 148; i++) sum += header[i] ?? 0
+  for (let i = 156; i < BLOCK; i++) sum += header[i] ?? 0
+  return sum
 }
 
 /** Octal digits, or base 256 where the first bit is set. NaN for what is neither. */

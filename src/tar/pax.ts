@@ -1,7 +1,7 @@
 // Reads PAX extended headers as bytes, and says what their records mean for a member.
-import { aclFromText } from '../model/acl.ts'
 import { byteString, printable, type ByteString } from '../model/bytes.ts'
 import type { Xattr } from '../model/entry.ts'
+import { aclFromText } from './acl.ts'
 import { tarError, type Place } from './cursor.ts'
 
 export type PaxRecord = readonly [key: string, value: ByteString]
@@ -20,7 +20,8 @@ export type PaxFields = {
 
 /** Which of a global header's records varve lets act on all members; path and size of all members make no sense. */
 const GLOBAL = new Set(['uid', 'gid', 'mtime'])
-const NEVER_GLOBAL = /^(?:path$|linkpath$|size$|GNU\.sparse\.|SCHILY\.(?:xattr|acl)\.|LIBARCHIVE\.xattr\.|RHT\.security)/
+const NEVER_GLOBAL =
+  /^(?:path$|linkpath$|size$|GNU\.sparse\.|SCHILY\.(?:xattr|acl)\.|LIBARCHIVE\.xattr\.|RHT\.security)/
 /** They make another thing of the member, which varve does not know how to make. */
 const UNKNOWN_MEANING =
   /^(?:GNU\.(?:volume|dumpdir)|SCHILY\.(?:realsize|filetype|offset|volume|multivol|devmajor|devminor|acl\.ace|tarfiletype|dir))/

@@ -1,8 +1,7 @@
 // Files with holes: reads the four maps that GNU tar writes, and presents the contents with their zeros.
 import type { ByteString } from '../model/bytes.ts'
 import { isZero, tarError, type Cursor, type Place } from './cursor.ts'
-import { BLOCK } from './encode.ts'
-import { decodeNumber } from './header.ts'
+import { BLOCK, decodeNumber } from './header.ts'
 import type { PaxRecord } from './pax.ts'
 
 /** Data at `offset` of the file; the segments lie one behind the other in the archive. */

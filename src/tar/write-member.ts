@@ -3,7 +3,7 @@ import type { Header } from 'tar-stream'
 import { VarveError, type ErrorCode } from '../errors.ts'
 import { printable, type ByteString } from '../model/bytes.ts'
 import type { Metadata } from '../model/entry.ts'
-import { encodeExtension, paxRecord, paxTime, xattrKeyword } from './encode.ts'
+import { BLOCK, checksum } from './header.ts'
 
 export type Member = Metadata & { readonly name: ByteString } & (
     | {
@@ -28,6 +28,7 @@ const LARGEST_MAJOR = 0xfff
 /** What a reader sees who skips the records that hold the truth. */
 const PLACEHOLDER = '@LongName'
 const NOBODY = 65534
+const ZEROS = Buffer.alloc(BLOCK)
 const NS = 1_000_000_000n
 const TYPES = {
   file: 'file',
@@ -129,4 +130,50 @@ function isAscii(text: string): boolean {
 function refused(member: Member, code: ErrorCode, why: string): VarveError {
   const hint = 'install GNU tar on the host, which keeps it'
   return new VarveError(code, `cannot write "${printable(member.name)}": ${why}`, code === 'E_LOSS' ? { hint } : {})
+}
+
+/** One member of type `x`, `L` or `K`: header, body and padding. */
+function encodeExtension(type: 'x' | 'L' | 'K', body: string): Buffer {
+  const size = Buffer.byteLength(body, 'latin1')
+  const header = Buffer.alloc(BLOCK)
+  header.write(type === 'x' ? 'PaxHeader' : '././@LongLink', 0, 'latin1')
+  header.write('0000644\0' + '0000000\0'.repeat(2), 100, 'latin1')
+  header.write(`${octal(size)}\0${octal(0)}\0`, 124, 'latin1')
+  header.write(type, 156, 'latin1')
+  header.write(type === 'x' ? 'ustar\x0000' : 'ustar  \0', 257, 'latin1')
+  header.write(`${checksum(header).toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
+  return Buffer.concat([header, Buffer.from(body, 'latin1'), padding(size)])
+}
+
+/**
+ * `LENGTH KEY=VALUE\n`, where LENGTH counts itself.
+ * https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_03
+ */
+function paxRecord(key: string, value: ByteString | string): string {
+  const rest = ` ${key}=${value}\n`
+  let length = rest.length + 1
+  while (`${length}${rest}`.length !== length) length = `${length}${rest}`.length
+  return `${length}${rest}`
+}
+
+/** GNU tar's spelling of `%` and `=` in the keyword of an attribute, whose name ends at the first `=`. */
+function xattrKeyword(name: ByteString): string {
+  return `SCHILY.xattr.${name.replaceAll('%', '%25').replaceAll('=', '%3D')}`
+}
+
+/** Seconds with as many digits after the point as are needed; below zero the sign stands for the whole number. */
+function paxTime(ns: bigint): string {
+  const absolute = ns < 0n ? -ns : ns
+  const fraction = String(absolute % 1_000_000_000n)
+    .padStart(9, '0')
+    .replace(/0+$/, '')
+  return `${ns < 0n ? '-' : ''}${absolute / 1_000_000_000n}${fraction === '' ? '' : `.${fraction}`}`
+}
+
+function padding(size: number): Uint8Array {
+  return ZEROS.subarray(0, (BLOCK - (size % BLOCK)) % BLOCK)
+}
+
+function octal(value: number): string {
+  return value.toString(8).padStart(11, '0')
 }

@@ -33,7 +33,9 @@ export type Wanted = {
   readonly id: string
   readonly tree: () => Tree
   readonly rootfs: 'overlay' | 'copy'
-  readonly config: string
+  /** The text of config.json for a root filesystem at this path. */
+  readonly config: (rootPath: string) => string
+  /** Of the text as it is for the path "rootfs", so that it is the same for every generation. */
   readonly configSha256: string
 }
 
@@ -42,13 +44,15 @@ export function wantedOn(survey: Survey, source: ReadSource, options: ShipOption
   if (source.entries < 2) throw new VarveError('E_EMPTY', 'cannot push the source: it is empty', { hint: 'name the directory that holds bin, etc, usr ...' })
   if (options.rootfs === 'overlay' && !survey.tools.has('overlay'))
     throw new VarveError('E_OVERLAY', 'cannot use overlay on the host: its kernel has no overlayfs', { hint: 'push with --rootfs copy' })
-  const config = source.config === undefined ? minimalConfig(options.process, options.target.container) : rewriteConfig(source.config)
+  const given = source.config
+  const config = (rootPath: string): string =>
+    given === undefined ? minimalConfig(options.process, options.target.container, rootPath) : rewriteConfig(given, rootPath)
   const fitted = survey.tools.tar === 'busybox' ? fittedTree(source.tree(), options.allowLoss, manifest) : { id: source.id, tree: source.tree }
   return {
     ...fitted,
     rootfs: options.rootfs ?? (survey.tools.has('overlay') && survey.tools.filesystem !== 'overlayfs' ? 'overlay' : 'copy'),
     config,
-    configSha256: sha256(config),
+    configSha256: sha256(config('rootfs')),
   }
 }
 

@@ -87,7 +87,8 @@ async function activate(options: ShipOptions, at: At): Promise<number> {
 }
 
 async function activateAs(rootfs: 'overlay' | 'copy', number: number, { options, at }: { options: ShipOptions; at: At }): Promise<number> {
-  const body = Buffer.from(at.wanted.config)
+  const rootPath = `${at.context.store}/c/${options.target.container}/bundle/${number}/rootfs`
+  const body = Buffer.from(at.wanted.config(rootPath))
   const expected = String(at.now.container?.current ?? 0)
   const words = ['activate', options.target.container, expected, String(number), at.wanted.id, rootfs, at.wanted.configSha256, String(body.length)]
   await at.connected.session.ask(words, body)

@@ -1,5 +1,5 @@
 // Turns an access control list in the text of star and GNU tar into the bytes of the kernel's extended attribute.
-import { byteString, type ByteString } from './bytes.ts'
+import { byteString, type ByteString } from '../model/bytes.ts'
 
 /** https://github.com/torvalds/linux/blob/master/include/uapi/linux/posix_acl.h */
 const USER_OBJ = 0x01
