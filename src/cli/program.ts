@@ -96,7 +96,7 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
       const { context, output } = started(flags)
       const verified = await verify({ host: at.host, container: at.container, repair: flags.repair === true }, context)
       output.data(verified, render.verified)
-      if (verified.containers.some(({ state }) => state !== 'good')) exit = 3
+      if (verified.containers.some(({ state, current }) => state === 'bad' || (current && state === 'missing'))) exit = 3
     })
 
   add('rollback', 'make an older generation current again, as a new one')

@@ -73,7 +73,7 @@ export function verified({ host, containers }: { host: string; containers: reado
       const shown = found.differences.slice(0, 20).map((difference) => `  ${difference}\n`).join('')
       const more = found.differences.length > 20 ? `  and ${found.differences.length - 20} more\n` : ''
       const next = found.state === 'good' ? '' : found.repaired ? '  set aside: push the source again to heal it\n' : `  to heal it: varve verify --repair ${host}:${found.container}, then push the source again\n`
-      return `${found.container} generation ${found.generation}: ${found.state}\n${shown}${more}${next}`
+      return `${found.container} generation ${found.generation}${found.current ? ' (current)' : ''}: ${found.state}\n${shown}${more}${next}`
     })
     .join('')
 }

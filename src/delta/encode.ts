@@ -1,7 +1,7 @@
 // Turns a plan into a delta: a tar whose first member is the steps, compressed with the codec of the host.
 //
-// Members lie below stage/, where the host unpacks them (runtime/receive.sh): `steps`, `drop`, `alias` and `xattrs` are
-// words to the runtime; `m` is what is made anew; `k` holds empty files with the metadata of copies that the host
+// Members lie below stage/, where the host unpacks them (runtime/receive.sh): `steps`, `drop`, `alias`, `times` and `xattrs`
+// are words to the runtime; `m` is what is made anew; `k` holds empty files with the metadata of copies that the host
 // makes of the same path of its base, `j` of copies that it makes of the contents that `l` links to.
 import { byteString, type ByteString } from '../model/bytes.ts'
 import type { FileEntry, Metadata } from '../model/entry.ts'
@@ -49,6 +49,7 @@ function* members(plan: Plan, options: DeltaOptions): Generator<Member> {
   if (aliases.length > 0) yield word('alias', aliases.map((file) => `./${file.first}\0./${file.path}\0`).join(''))
   const xattrs = xattrLines(options.tree)
   if (xattrs.length > 0) yield word('xattrs', xattrs.join(''))
+  if (options.dialect === 'gnu') yield word('times', timesText(plan))
   for (const step of plan.steps) yield* stepMembers(step, plan, options)
 }
 
@@ -57,6 +58,12 @@ function stepsText(plan: Plan): string {
   if (plan.base !== undefined) uses.add(plan.base)
   const lines = ['varve-delta 1', `tree ${plan.tree}`, `base ${plan.base ?? '-'}`, ...[...uses].toSorted().map((id) => `uses ${id}`), 'end']
   return lines.map((line) => `${line}\n`).join('')
+}
+
+/** BusyBox tar leaves the times of directories and symlinks as they fall: the host sets them last, by these pairs. */
+function timesText(plan: Plan): string {
+  const made = plan.steps.filter((step) => step.kind === 'make')
+  return made.map(({ entry }) => `@${entry.mtimeNs / 1_000_000_000n}\0./${entry.path}\0`).join('')
 }
 
 function word(name: string, text: string): Member {

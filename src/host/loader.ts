@@ -15,7 +15,8 @@ export function loadRuntime(): Runtime {
 
 /*
  * As root, with the words HOME UID STORE BUNDLES ID MARK: says "MARK have" or "MARK need". Where the store has no
- * runtime of that hash, a line with its length and the text follow on standard input. No line break, no backslash, no
+ * runtime of that hash, a line with its length and the text follow on standard input, and "MARK ready" comes before
+ * anything more may: BusyBox head reads ahead. No line break, no backslash, no
  * exclamation mark: the login shell may be any.
  */
 const LOAD = [
@@ -24,7 +25,7 @@ const LOAD = [
   'if [ -f "$f" ] && s=$(sha256sum <"$f") && [ "${s%% *}" = "$5" ]; then w=have; fi',
   'echo "$6 $w"',
   'if [ $w = have ]; then . "$f"; else read -r n; runtime_text=$(head -c "$n"; echo .); runtime_text=${runtime_text%.}',
-  's=$(printf %s "$runtime_text" | sha256sum); if [ "${s%% *}" = "$5" ]; then eval "$runtime_text"; else echo "die E_PROTO the runtime arrived damaged"; fi; fi',
+  's=$(printf %s "$runtime_text" | sha256sum); if [ "${s%% *}" = "$5" ]; then echo "$6 ready"; eval "$runtime_text"; else echo "die E_PROTO the runtime arrived damaged"; fi; fi',
 ].join('; ')
 
 /* As the login user, with the words LOAD PROMPT MARK STORE BUNDLES ID: becomes root by the way that is there. */

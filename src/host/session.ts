@@ -39,6 +39,8 @@ export async function openSession(transport: Transport, options: SessionOptions)
   const state = await becomeRoot(channel, { reader, prompt, mark, askPassword: options.askPassword })
   if (state === 'need') {
     await write(channel.stdin, Buffer.concat([Buffer.from(`${runtime.text.length}\n`), runtime.text]))
+    await reader.mark(mark)
+    roundTrips++
   }
 
   let last: Promise<unknown> = Promise.resolve()

@@ -70,7 +70,7 @@ unpack() {
   [ "$(sed -n '1p;$p' "$store/stage/steps" 2>/dev/null)" = "varve-delta 1${newline}end" ] || die E_HASH 'cannot use the delta: its steps are not whole'
   grep -qx "tree $tree" "$store/stage/steps" && grep -qx "base $base" "$store/stage/steps" || die E_CONFLICT 'cannot use the delta: it is made for another tree or base'
   for found in "$store"/stage/* "$store"/stage/.[!.]*; do
-    case ${found##*/} in steps | drop | alias | xattrs | m | k | j | l | '.[!.]*') ;; *) die E_PROTO 'cannot use the delta: it has an unknown member' ;; esac
+    case ${found##*/} in steps | drop | alias | times | xattrs | m | k | j | l | '.[!.]*') ;; *) die E_PROTO 'cannot use the delta: it has an unknown member' ;; esac
   done
 }
 
@@ -89,8 +89,19 @@ build() {
   : >"$store/tx/err"
   if [ "$base" = - ] && [ ! -d "$store/stage/k" ] && [ ! -d "$store/stage/j" ]; then
     mv -T "$store/stage/m" "$store/stage/root" || die_of 'build the tree'
-    return 0
+  else
+    build_on_base
   fi
+  [ -s "$store/stage/times" ] || return 0
+  # shellcheck disable=SC2016 # the inner shell expands them
+  (cd "$store/stage/root" && xargs -0 -n 500 sh -c '
+    while [ $# -gt 1 ]; do
+      touch -h -d "$1" "$2" || exit 1
+      shift 2
+    done' sh <"$store/stage/times") 2>"$store/tx/err" || die_of 'set times'
+}
+
+build_on_base() {
   if [ "$base" = - ]; then
     mkdir "$store/stage/root" || die_of 'build the tree'
   else

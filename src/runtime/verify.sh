@@ -1,21 +1,36 @@
 # Re-hashes trees on the host against their ids.
 
-# verify NAME|-: one record a current generation: good, bad or missing.
+# verify NAME|-: one record a generation, its tree good, bad or missing; a tree is read once however many stand on it.
 verb_verify() {
   [ -e "$store/format" ] || return 0
   check_store
   mkdir -p "$store/tx"
+  good='' bad=''
   for checked in "$store"/c/*; do
     checked=${checked##*/}
     is_name "$checked" || continue
     [ "$1" = - ] || [ "$1" = "$checked" ] || continue
-    number=$(current_of "$checked")
-    [ "$number" != 0 ] && read_record "$checked" "$number" || continue
-    if [ ! -e "$store/tree/$gen_tree/ok" ]; then state=missing
-    elif tree_is_whole "$gen_tree"; then state=good
-    else state=bad; fi
-    printf 'verified %s %s %s %s\n' "$checked" "$number" "$gen_tree" "$state"
+    at=$(current_of "$checked")
+    for number in $(generations_of "$checked"); do
+      read_record "$checked" "$number" 2>/dev/null || continue
+      judge "$gen_tree"
+      if [ "$number" = "$at" ]; then role=current; else role=older; fi
+      printf 'verified %s %s %s %s %s\n' "$checked" "$number" "$role" "$gen_tree" "$state"
+    done
   done
+}
+
+# Sets state for a tree.
+judge() {
+  case " $good " in *" $1 "*) state=good && return 0 ;; esac
+  case " $bad " in *" $1 "*) state=bad && return 0 ;; esac
+  if [ ! -e "$store/tree/$1/ok" ]; then
+    state=missing
+  elif tree_is_whole "$1"; then
+    state=good good="$good $1"
+  else
+    state=bad bad="$bad $1"
+  fi
 }
 
 # manifest ID [actual]: the stored manifest, or one made anew from the disk, as a payload.

@@ -1,6 +1,6 @@
 // Finds out how an archive is compressed and yields what is in it, within bounds of size and ratio.
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+import type { Writable } from 'node:stream'
 import zstd from 'zstd-napi/binding.js'
 import { VarveError, hasCode, messageOf } from '../errors.ts'
 import { escapeControls } from '../model/bytes.ts'
@@ -176,10 +176,10 @@ async function* unxz(input: Chunks, { archive }: Unpacking): AsyncGenerator<Uint
   }
 }
 
-async function feed(stdin: NodeJS.WritableStream & { readonly destroyed?: boolean }, input: Chunks): Promise<void> {
+async function feed(stdin: Writable, input: Chunks): Promise<void> {
   for await (const chunk of input) {
-    if (stdin.destroyed === true) return
-    if (!stdin.write(chunk)) await Promise.race([once(stdin, 'drain'), once(stdin, 'close')])
+    if (stdin.destroyed) return
+    await new Promise<void>((resolve) => void stdin.write(chunk, () => resolve()))
   }
   stdin.end()
 }

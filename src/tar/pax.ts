@@ -27,8 +27,10 @@ const UNKNOWN_MEANING =
   /^(?:GNU\.(?:volume|dumpdir)|SCHILY\.(?:realsize|filetype|offset|volume|multivol|devmajor|devminor|acl\.ace|tarfiletype|dir))/
 const XATTR = 'SCHILY.xattr.'
 const BASE64_XATTR = 'LIBARCHIVE.xattr.'
+const ACCESS = byteString('system.posix_acl_access')
+const MODE_ONLY = 4 + 3 * 8
 const ACLS: Readonly<Record<string, ByteString>> = {
-  'SCHILY.acl.access': byteString('system.posix_acl_access'),
+  'SCHILY.acl.access': ACCESS,
   'SCHILY.acl.default': byteString('system.posix_acl_default'),
 }
 
@@ -130,6 +132,8 @@ function xattrsOf(records: readonly PaxRecord[], place: Place): Xattr[] {
     else if (!found.has(name))
       throw tarError('E_TAR_PAX', place, `"${key}" names somebody whose number it does not tell`, HOW_ACL)
   }
+  // a list of owner, group and others only is the mode said again, and a kernel keeps it as that
+  if (found.get(ACCESS)?.length === MODE_ONLY) found.delete(ACCESS)
   return [...found].map(([name, value]) => ({ name, value }))
 }
 

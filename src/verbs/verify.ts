@@ -12,6 +12,7 @@ import { connect, type Connected, type Context } from './context.ts'
 export type Verified = {
   readonly container: string
   readonly generation: number
+  readonly current: boolean
   readonly tree: string
   readonly state: 'good' | 'bad' | 'missing'
   /** What differs from the manifest: "changed PATH", "added PATH" or "missing PATH", printable. */
@@ -25,16 +26,21 @@ export async function verify(at: { host: HostRef; container: ContainerName | und
   if (at.container !== undefined && records.length === 0)
     throw new VarveError('E_NO_CONTAINER', `cannot verify "${at.container}": ${hostText(at.host)} has no such container`, { hint: `varve status ${hostText(at.host)}` })
   const containers: Verified[] = []
-  for (const [, name = '', generation, id, state] of records) {
+  const done = new Map<string, Pick<Verified, 'differences' | 'repaired'>>()
+  for (const [, name = '', generation, role, id, state] of records) {
     const tree = treeIdOf(id)
-    const bad = state !== 'good'
+    const known = done.get(tree) ?? {
+      differences: state === 'bad' ? await differences(connected, tree) : [],
+      repaired: state === 'bad' && at.repair ? await setAside(connected, tree) : false,
+    }
+    done.set(tree, known)
     containers.push({
       container: parseContainerName(name),
       generation: number(generation),
+      current: role === 'current',
       tree,
       state: state === 'good' ? 'good' : state === 'bad' ? 'bad' : 'missing',
-      differences: state === 'bad' ? await differences(connected, tree) : [],
-      repaired: bad && at.repair && state === 'bad' ? await setAside(connected, tree) : false,
+      ...known,
     })
   }
   return { host: hostText(at.host), containers }
