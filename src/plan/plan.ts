@@ -10,6 +10,8 @@ export type PlanInput = {
   readonly target: Known
   /** The tree of the host that resembles the target most. */
   readonly base: Known | undefined
+  /** What the container is now: what the changes are counted against. */
+  readonly previous: Tree | undefined
   /** Where else on the host contents stand, by SHA-256. */
   readonly elsewhere: ReadonlyMap<string, { readonly tree: string; readonly file: FileEntry }>
 }
@@ -21,7 +23,7 @@ export function missingContents(target: Tree, base: Tree | undefined): string[] 
 }
 
 /** Pure: the same input gives the same plan. */
-export function makePlan({ target, base: offered, elsewhere }: PlanInput): Plan {
+export function makePlan({ target, base: offered, previous, elsewhere }: PlanInput): Plan {
   // directories keep the base's attributes unless set anew, and no tool of every host can take one away
   const base = offered !== undefined && losesDirectoryXattrs(target.tree, offered.tree) ? undefined : offered
   const source = offered === undefined ? undefined : new BaseFiles(offered)
@@ -54,7 +56,7 @@ export function makePlan({ target, base: offered, elsewhere }: PlanInput): Plan 
     base: base?.id,
     drop,
     steps,
-    entries: countChanges(target.tree, offered?.tree),
+    entries: countChanges(target.tree, previous),
     bytes: { rootfs: rootfsBytes(target.tree), changed: sent },
   }
 }

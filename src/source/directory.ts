@@ -102,6 +102,7 @@ function readEntries(root: ByteString, found: readonly Found[], options: ScanOpt
   const xattrs = readXattrs(root, found.map(({ path, stats }) => ({ path, kind: kindOf(stats) })), options.onWarning)
   const facts = new Map<ByteString, FileFact>()
   const firsts = firstPaths(found)
+  warnOfLinkedSpecials(found, options)
   const entries: Entry[] = []
   const unreadable: string[] = []
   let bytes = 0
@@ -132,6 +133,13 @@ function firstPaths(found: readonly Found[]): Map<string, ByteString> {
     if (first === undefined || path < first) firsts.set(inode, path)
   }
   return firsts
+}
+
+/** A symlink or device with several names arrives as several: only files are linked. */
+function warnOfLinkedSpecials(found: readonly Found[], options: ScanOptions): void {
+  const inodes = found.filter(({ stats }) => !stats.isFile() && !stats.isDirectory() && stats.nlink > 1n).map(({ stats }) => `${stats.dev}:${stats.ino}`)
+  const linked = inodes.length - new Set(inodes).size
+  if (linked > 0) options.onWarning({ code: 'W_HARDLINK', message: `${linked} hard links between symlinks or device nodes become entries of their own` })
 }
 
 function kindOf(stats: BigIntStats): Entry['kind'] {

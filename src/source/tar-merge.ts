@@ -64,7 +64,10 @@ export function putLink(merge: Merge, path: ByteString, rawTarget: ByteString): 
   const node = merge.nodes.get(target)
   if (node === undefined) merge.dangling ??= { path, target }
   else if (node.kind === 'file') merge.nodes.set(path, node)
-  else throw refused('E_HARDLINK', path, `it is a hard link to "${printable(target)}", which is a ${node.kind}`)
+  else
+    throw refused('E_HARDLINK', path, `it is a hard link to "${printable(target)}", which is a ${node.kind}`, {
+      hint: 'make the archive with tar --hard-dereference',
+    })
 }
 
 /** The entries, unsorted, and where the contents of all files are. Throws E_HARDLINK for a target that came late or never. */
@@ -116,8 +119,8 @@ function targetOf(path: ByteString, raw: ByteString): ByteString {
     return normalisePath(raw).path
   } catch (cause) {
     if (hasCode(cause, 'E_PATH_ESCAPE'))
-      throw refused('E_HARDLINK', path, `it is a hard link to "${printable(raw)}", which may lie outside`, cause)
-    throw refused('E_HARDLINK', path, `its target is of no use: ${messageOf(cause)}`, cause)
+      throw refused('E_HARDLINK', path, `it is a hard link to "${printable(raw)}", which may lie outside`, { cause })
+    throw refused('E_HARDLINK', path, `its target is of no use: ${messageOf(cause)}`, { cause })
   }
 }
 
@@ -125,6 +128,11 @@ function impliedDirectory(path: ByteString): DirectoryEntry {
   return { kind: 'directory', path, ...IMPLIED }
 }
 
-function refused(code: ErrorCode, path: ByteString, why: string, cause?: unknown): VarveError {
-  return new VarveError(code, `cannot use "${path === '' ? '/' : printable(path)}": ${why}`, { cause })
+function refused(
+  code: ErrorCode,
+  path: ByteString,
+  why: string,
+  more?: { hint?: string; cause?: unknown },
+): VarveError {
+  return new VarveError(code, `cannot use "${path === '' ? '/' : printable(path)}": ${why}`, more)
 }

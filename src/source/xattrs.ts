@@ -42,6 +42,7 @@ function readByName(path: string): Xattr[] | 'raw' {
   try {
     names = listAttributesSync(text)
   } catch (error) {
+    if (/Invalid attribute/.test(messageOf(error))) return 'raw'
     if (/ENOTSUP|EOPNOTSUPP|not supported|os error 95/i.test(messageOf(error))) return []
     throw new VarveError('E_SOURCE', `cannot read the extended attributes of "${printable(path)}": ${messageOf(error)}`, { cause: error })
   }

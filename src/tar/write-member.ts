@@ -23,8 +23,9 @@ export type Dialect = 'pax' | 'gnu'
 const LARGEST_ID = 0o777777
 /** tar-stream passes seconds through 32 bits. */
 const LARGEST_SECONDS = 0x7fffffff
-/** Linux has twelve bits of major number. */
+/** Linux has twelve bits of major number and twenty of minor; the header's seven octal digits hold both. */
 const LARGEST_MAJOR = 0xfff
+const LARGEST_MINOR = 0xfffff
 /** What a reader sees who skips the records that hold the truth. */
 const PLACEHOLDER = '@LongName'
 const NOBODY = 65534
@@ -40,11 +41,14 @@ const TYPES = {
   fifo: 'fifo',
 } as const
 
-/** The header for tar-stream, and the blocks that must stand before it. Throws E_LOSS, E_DEVICE, E_PATH_EMPTY. */
+/**
+ * The header for tar-stream, and the blocks that must stand before it; `block` is a header made here, to be used instead,
+ * where tar-stream would cut a device number. Throws E_LOSS, E_DEVICE, E_PATH_EMPTY.
+ */
 export function encodeHeader(
   member: Member,
   dialect: Dialect,
-): { header: HeaderArgument; extensions: readonly Buffer[] } {
+): { header: HeaderArgument; extensions: readonly Buffer[]; block: Buffer | undefined } {
   const { name } = member
   if (name === '' || name.includes('\0'))
     throw refused(member, 'E_PATH_EMPTY', 'the name is empty or contains a NUL byte')
@@ -53,7 +57,7 @@ export function encodeHeader(
     throw refused(member, 'E_PATH_EMPTY', 'what it links to is empty or contains a NUL byte')
   const seconds = member.mtimeNs / NS
   const plain = {
-    name: fitsName(member.kind === 'directory' && !name.endsWith('/') ? `${name}/` : name),
+    name: isCut(member) ? fitsField(name) : fitsName(member.kind === 'directory' && !name.endsWith('/') ? `${name}/` : name),
     target: target === undefined || fitsField(target),
     uid: member.uid <= LARGEST_ID,
     gid: member.gid <= LARGEST_ID,
@@ -71,7 +75,32 @@ export function encodeHeader(
     ...(target === undefined ? {} : { linkname: plain.target ? target : PLACEHOLDER }),
     ...(member.kind === 'char' || member.kind === 'block' ? device(member) : {}),
   }
-  return { header, extensions: dialect === 'pax' ? pax(member, plain, target) : gnu(member, plain, target) }
+  const extensions = dialect === 'pax' ? pax(member, plain, target) : gnu(member, plain, target)
+  return { header, extensions, block: isCut(member) ? deviceBlock(member, header) : undefined }
+}
+
+type DeviceMember = Extract<Member, { major: number }>
+
+/** tar-stream writes six digits of a device number. */
+function isCut(member: Member): member is DeviceMember {
+  return (member.kind === 'char' || member.kind === 'block') && member.minor > LARGEST_ID
+}
+
+function deviceBlock(member: DeviceMember, header: HeaderArgument): Buffer {
+  const block = Buffer.alloc(BLOCK)
+  block.write(header.name, 0, 'latin1')
+  const mode = (member.mode & 0o7777).toString(8).padStart(7, '0')
+  block.write([mode, digits(header.uid ?? 0), digits(header.gid ?? 0)].map((field) => `${field}\0`).join(''), 100, 'latin1')
+  block.write(`${octal(0)}\0${octal((header.mtime?.getTime() ?? 0) / 1000)}\0`, 124, 'latin1')
+  block.write(member.kind === 'char' ? '3' : '4', 156, 'latin1')
+  block.write('ustar\x0000', 257, 'latin1')
+  block.write(`${digits(member.major)}\0${digits(member.minor)}\0`, 329, 'latin1')
+  block.write(`${checksum(block).toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
+  return block
+}
+
+function digits(value: number): string {
+  return value.toString(8).padStart(7, '0')
 }
 
 type HeaderArgument = Partial<Header> & Pick<Header, 'name'>
@@ -100,12 +129,12 @@ function gnu(member: Member, plain: Plain, target: ByteString | undefined): Buff
   ]
 }
 
-function device(member: Extract<Member, { major: number }>): { devmajor: number; devminor: number } {
-  if (member.major > LARGEST_MAJOR || member.minor > LARGEST_ID)
+function device(member: DeviceMember): { devmajor: number; devminor: number } {
+  if (member.major > LARGEST_MAJOR || member.minor > LARGEST_MINOR)
     throw refused(
       member,
       'E_DEVICE',
-      `the device ${member.major}:${member.minor} is above ${LARGEST_MAJOR}:${LARGEST_ID}, which is all that tar can hold`,
+      `the device ${member.major}:${member.minor} is above ${LARGEST_MAJOR}:${LARGEST_MINOR}, which is all that Linux has`,
     )
   return { devmajor: member.major, devminor: member.minor }
 }

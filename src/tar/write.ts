@@ -22,9 +22,10 @@ export async function* writeTar(
   pack.on('error', () => {}) // the callback of the entry at fault tells it
   try {
     for await (const member of members) {
-      const { extensions, header } = encodeHeader(member, dialect)
+      const { extensions, header, block } = encodeHeader(member, dialect)
       for (const extension of extensions) pack.push(extension)
-      if (member.kind !== 'file') await entry(pack, header)
+      if (block !== undefined) pack.push(block)
+      else if (member.kind !== 'file') await entry(pack, header)
       else {
         const contents = member.contents()
         if (contents instanceof Uint8Array) await entry(pack, header, whole(member, contents))

@@ -84,12 +84,20 @@ export async function planFor(
   checkDevices(tree, at.options.allowDevices)
   const held = at.reuse ? await knownTrees(at) : []
   const current = at.now.generation?.tree
-  const baseId = current !== undefined && held.includes(current) ? current : at.manifest.rank([...new Set(filesOf(tree).map((file) => file.sha256))], held)[0]?.tree
+  const previous = current !== undefined && at.manifest.summary(current) !== undefined ? treeOf(current, at.manifest) : undefined
+  const baseId = current !== undefined && held.includes(current) ? current : mostAlike(tree, held, at.manifest)
   const base = baseId === undefined ? undefined : { id: baseId, tree: treeOf(baseId, at.manifest) }
   const missing = missingContents(tree, base?.tree)
   const others = held.filter((id) => id !== baseId)
   const elsewhere = missing.length > 0 && others.length > 0 ? at.manifest.find(missing, others) : new Map<string, never>()
-  return makePlan({ target: { id: wanted.id, tree }, base, elsewhere })
+  return makePlan({ target: { id: wanted.id, tree }, base, previous, elsewhere })
+}
+
+/** The tree that holds most of the contents; none where that is less than a third, for then unlinking costs more than it saves. */
+function mostAlike(tree: Tree, held: readonly string[], manifest: Manifest): string | undefined {
+  const contents = [...new Set(filesOf(tree).map((file) => file.sha256))]
+  const best = manifest.rank(contents, held)[0]
+  return best !== undefined && best.count * 3 >= contents.length ? best.tree : undefined
 }
 
 /** The host's trees whose entries are known here; those that are not are asked for, in one round trip. */

@@ -1,7 +1,7 @@
 // readTar against GNU tar and Python's tarfile, over archives that GNU tar made of an odd tree.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -55,33 +55,10 @@ describe('readTar() agrees', () => {
       input: archive,
       stdio: ['pipe', 'ignore', 'ignore'],
     })
-    const listing = execFileSync('find', ['d', '-printf', String.raw`%p\0%y\0%m\0%U\0%G\0%T@\0%s\0%l\0`], { cwd: into, encoding: 'latin1' }) // prettier-ignore
-    const words8 = listing.split('\0')
-    let seen = 0
-    for (let i = 0; i + 8 < words8.length; i += 8, seen++) {
-      const [path = '', letter = '', mode, uid, gid, time = '', size, target] = words8.slice(i, i + 8)
-      let member = ours.get(path)
-      expect(member, path).toBeDefined()
-      if (member?.kind === 'hardlink') member = ours.get(member.linkname)
-      const letters: Record<string, string> = {
-        file: 'f',
-        directory: 'd',
-        symlink: 'l',
-        char: 'c',
-        block: 'b',
-        fifo: 'p',
-      }
-      const seconds = /^(-?\d+)\.(\d{9})/.exec(time)
-      const mtimeNs = BigInt(seconds?.[1] ?? 0) * 1_000_000_000n + BigInt(seconds?.[2] ?? 0)
-      expect({ path, letter: letters[member?.kind ?? ''], mode: member?.mode.toString(8), uid: member?.uid, gid: member?.gid, mtimeNs: member?.mtimeNs, target: member?.linkname }).toEqual({ path, letter, mode, uid: Number(uid), gid: Number(gid), mtimeNs, target }) // prettier-ignore
-      if (letter !== 'f') continue
-      expect(member?.size).toBe(Number(size))
-      const contents = execFileSync('cat', ['--', Buffer.from(path, 'latin1').toString('latin1') === path && !/[\x80-\xff]/.test(path) ? path : 'd/file'], { cwd: into, maxBuffer: 1 << 28 }) // prettier-ignore
-      if (!/[\x80-\xff]/.test(path)) expect(member?.sha256).toBe(createHash('sha256').update(contents).digest('hex'))
-    }
-    expect(seen).toBe(ours.size)
-    if (words.includes('-S')) expect(ours.get('d/sparse')?.sparse?.segments).toHaveLength(1)
-    if (words.includes('-S')) expect(ours.get('d/holes')?.sparse?.segments.length).toBeGreaterThan(21)
+    expect(unpacked(into)).toEqual(inThought(ours))
+    const segments = ['d/sparse', 'd/holes'].map((path) => ours.get(path)?.sparse?.segments.length)
+    // one run of data; more runs than one header or one further block of the old format holds
+    expect(segments).toEqual(words.includes('-S') ? [1, 40] : [undefined, undefined])
   })
 
   test.each(FORMATS.map((words) => [words.join(' '), words] as const))('with tarfile of %s', async (_, words) => {
@@ -100,7 +77,6 @@ for m in t:
     const ours = (await readAll(archive)).map((m) =>
       [m.path.replace(/\/$/, ''), m.kind, m.mode, m.uid, m.gid, m.size, m.linkname, m.kind === 'file' ? m.sha256 : ''].join('|'),
     ) // prettier-ignore
-    const withoutRawNames = (lines: readonly string[]) => lines.filter((line) => !/raw/.test(line))
     expect(withoutRawNames(ours)).toEqual(withoutRawNames(theirs))
     expect(ours).toHaveLength(theirs.length)
   })
@@ -127,4 +103,43 @@ async function readAll(archive: Buffer): Promise<(TarMember & { sha256: string }
     members.push({ ...member, sha256: hash.digest('hex') })
   }
   return members
+}
+
+/** How an archive has bytes that are not UTF-8 is where Python differs from all others. */
+function withoutRawNames(lines: readonly string[]): string[] {
+  return lines.filter((line) => !line.includes('raw'))
+}
+
+type Facts = readonly [path: string, letter: string, mode: string, owner: string, mtimeNs: string, more: string]
+
+function unpacked(into: string): Facts[] {
+  const format = String.raw`%p\0%y\0%m\0%U:%G\0%T@\0%l\0`
+  const words = execFileSync('find', ['d', '-printf', format], { cwd: into, encoding: 'latin1' }).split('\0')
+  const facts: Facts[] = []
+  for (let i = 0; i + 6 < words.length; i += 6) {
+    const [path = '', letter = '', mode = '', owner = '', time = '', target = ''] = words.slice(i, i + 6)
+    const [, seconds = '', fraction = ''] = /^(-?\d+)\.(\d{9})/.exec(time) ?? []
+    const more = letter === 'f' ? sha256(readFileSync(Buffer.from(`${into}/${path}`, 'latin1'))) : target
+    facts.push([path, letter, mode, owner, String(BigInt(seconds) * 1_000_000_000n + BigInt(fraction)), more])
+  }
+  return facts.toSorted(byPath)
+}
+
+function inThought(members: ReadonlyMap<string, TarMember & { sha256: string }>): Facts[] {
+  const letters = { file: 'f', hardlink: '?', directory: 'd', symlink: 'l', char: 'c', block: 'b', fifo: 'p' }
+  const facts = [...members].map(([path, member]): Facts => {
+    const { kind, mode, uid, gid, mtimeNs, linkname, sha256 } =
+      member.kind === 'hardlink' ? (members.get(member.linkname) ?? member) : member
+    const more = kind === 'file' ? sha256 : linkname
+    return [path, letters[kind], mode.toString(8), `${uid}:${gid}`, String(mtimeNs), more]
+  })
+  return facts.toSorted(byPath)
+}
+
+function byPath(a: Facts, b: Facts): number {
+  return a[0] < b[0] ? -1 : 1
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
 }

@@ -1,0 +1,106 @@
+// Deployed equals source: GNU tar of both sides, byte for byte, for trees of every kind, pushed and pushed again.
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Report } from '../../src/verbs/report.ts'
+import { startHost, type Host } from '../fixture/host.ts'
+import { listingOf, makeOddTree, tarOf } from '../fixture/rootfs.ts'
+import { baseTrees } from '../fixture/trees.ts'
+import { varveData, varveError } from '../fixture/varve.ts'
+
+let host: Host
+let work: string
+let common: string[]
+
+beforeAll(async () => {
+  host = await startHost({ become: 'sudo', store: 'ext4:900M' })
+  work = mkdtempSync(join(tmpdir(), 'varve-exact-'))
+  common = ['-F', host.sshConfig, '--state-dir', join(work, 'state')]
+  await makeOddTree(join(work, 'odd'))
+  // attributes of the machine are left out, and only regular files are linked: README, "Limits"
+  execFileSync('setfattr', ['-x', 'trusted.varve', join(work, 'odd/attributes/trusted')])
+  execFileSync('setfattr', ['-h', '-x', 'trusted.onlink', join(work, 'odd/attributes/link')])
+  for (const linked of ['links/symlink-hardlinked', 'specials/fifo-hardlinked']) rmSync(join(work, 'odd', linked))
+})
+afterAll(async () => {
+  await host.stop()
+  rmSync(work, { recursive: true, force: true })
+})
+
+/** Contents and all that tar holds as bytes; attributes by a sorted listing, for each file system lists them in its order. */
+async function expectEqual(source: string, container: string): Promise<void> {
+  for (const deployed of [`/var/lib/varve/tree/${await treeOf(container)}/root`, `/var/lib/machines/${container}/rootfs`]) {
+    expect(unshared(await listingOf(host.path(await realPath(deployed))))).toBe(unshared(await listingOf(source)))
+    const tar = await host.exec(`cd ${deployed} && ${TAR} . | sha256sum`)
+    expect(tar.stdout.toString()).toBe(execFileSync('sh', ['-c', `cd "$0" && ${TAR} . | sha256sum`, source]).toString())
+  }
+}
+const TAR = `LC_ALL=C tar -c --sort=name --numeric-owner --format=posix --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime`
+
+async function realPath(inside: string): Promise<string> {
+  return (await host.exec(`readlink -f ${inside}`)).stdout.toString().trim()
+}
+
+/** A file whose inode other trees share, but no other name of this one, is no hard link here. */
+function unshared(listing: string): string {
+  const counts = new Map<string, number>()
+  for (const [, group = ''] of listing.matchAll(/ = (\..*)$/gm)) counts.set(group, (counts.get(group) ?? 0) + 1)
+  return listing.replaceAll(/ *( = (\..*))?$/gm, (_, marker: string | undefined, group: string) => (counts.get(group) === 1 ? '' : (marker ?? '')))
+}
+
+async function treeOf(container: string): Promise<string> {
+  const { containers } = await varveData<{ containers: { generations: { tree: string }[] }[] }>(['status', `${host.alias}:${container}`, ...common])
+  return containers[0]?.generations.at(-1)?.tree ?? ''
+}
+
+describe('a tree with every odd entry', () => {
+  const push = (...more: string[]): Promise<Report> => varveData<Report>(['push', `rootfs:${join(work, 'odd')}`, `${host.alias}:odd`, '--allow-devices', ...more, ...common])
+
+  test('push() refuses its devices by name without --allow-devices', async () => {
+    const error = await varveError(['push', `rootfs:${join(work, 'odd')}`, `${host.alias}:odd`, ...common])
+    expect(error).toMatchObject({ code: 'E_DEVICE', status: 3 })
+    expect(error.message).toContain('specials/')
+  })
+
+  test('push() deploys it exactly', async () => {
+    await push()
+    await expectEqual(join(work, 'odd'), 'odd')
+  })
+
+  test('push() deploys it exactly once more after every time, mode and owner moved, sending no contents', async () => {
+    execFileSync('find', [join(work, 'odd'), '-exec', 'touch', '-h', '-d', '@1600000000.5', '{}', '+'])
+    execFileSync('chown', ['-hR', '7:8', join(work, 'odd/links')])
+    const report = await push()
+    expect(report.bytes.changed).toBe(0)
+    await expectEqual(join(work, 'odd'), 'odd')
+  })
+
+  test('push() deploys it exactly after moves, splits and joins of hard links, and changes of kind', async () => {
+    execFileSync('sh', ['-ec', 'cd "$0"; mv names moved; rm -rf prefix; ln -s links prefix; cp -a attributes copy; mkdir moved/x; for f in links/*; do [ -f "$f" ] && cp -a "$f" moved/x/; done; ln modes/file-0600 moved/joined; rm modes/file-0444; mkdir modes/file-0444', join(work, 'odd')])
+    const report = await push()
+    expect(report.bytes.changed).toBe(0)
+    await expectEqual(join(work, 'odd'), 'odd')
+  })
+
+  test('push() as a copy is exact too', async () => {
+    const report = await push('--rootfs', 'copy')
+    expect(report.bytes.delta).toBe(0)
+    await expectEqual(join(work, 'odd'), 'odd')
+  })
+})
+
+test('push() deploys a Debian minbase tree exactly, from a directory and from its tar', async () => {
+  const source = baseTrees().rootfsDebian
+  const first = await varveData<Report>(['push', `rootfs:${source}`, `${host.alias}:debian`, ...common])
+  await expectEqual(source, 'debian')
+  const tar = join(work, 'debian.tar.zst')
+  execFileSync('sh', ['-c', `tar -C "$0" -c --numeric-owner --xattrs --xattrs-include='*' --format=posix . | zstd -q -3 >"$1"`, source, tar])
+  const second = await varveData<Report>(['push', `tar:${tar}`, `${host.alias}:debian`, ...common])
+  expect(second).toMatchObject({ generation: 1, layers: [{ id: first.layers[0]?.id }], bytes: { delta: 0 } })
+})
+
+test('tarOf() sees one byte of difference', async () => {
+  expect(await tarOf(join(work, 'odd/modes'))).not.toBe(await tarOf(join(work, 'odd/links')))
+})
