@@ -17,7 +17,22 @@ type Json = { [key: string]: unknown }
 const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /** Docker's default set: https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities */
-const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FSETID', 'FOWNER', 'MKNOD', 'NET_RAW', 'SETGID', 'SETUID', 'SETFCAP', 'SETPCAP', 'NET_BIND_SERVICE', 'SYS_CHROOT', 'KILL', 'AUDIT_WRITE'].map((name) => `CAP_${name}`)
+const CAPABILITIES = [
+  'CHOWN',
+  'DAC_OVERRIDE',
+  'FSETID',
+  'FOWNER',
+  'MKNOD',
+  'NET_RAW',
+  'SETGID',
+  'SETUID',
+  'SETFCAP',
+  'SETPCAP',
+  'NET_BIND_SERVICE',
+  'SYS_CHROOT',
+  'KILL',
+  'AUDIT_WRITE',
+].map((name) => `CAP_${name}`)
 
 /**
  * Points a bundle's config.json at the new root filesystem; all else stays as it is. `rootPath` is absolute and free of
@@ -30,7 +45,8 @@ export function rewriteConfig(text: string, rootPath: string): string {
   } catch (cause) {
     throw new VarveError('E_CONFIG', 'cannot use config.json: it is no JSON', { cause })
   }
-  if (typeof config !== 'object' || config === null || typeof config['ociVersion'] !== 'string') throw new VarveError('E_CONFIG', 'cannot use config.json: it has no ociVersion')
+  if (typeof config !== 'object' || config === null || typeof config['ociVersion'] !== 'string')
+    throw new VarveError('E_CONFIG', 'cannot use config.json: it has no ociVersion')
   return print({ ...config, root: { ...(config['root'] as Json | undefined), path: rootPath } })
 }
 
@@ -51,15 +67,40 @@ export function minimalConfig(process: Process, hostname: string, rootPath: stri
     hostname,
     mounts: [
       { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
-      { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'] },
-      { destination: '/dev/pts', type: 'devpts', source: 'devpts', options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'] },
-      { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'] },
+      {
+        destination: '/dev',
+        type: 'tmpfs',
+        source: 'tmpfs',
+        options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+      },
+      {
+        destination: '/dev/pts',
+        type: 'devpts',
+        source: 'devpts',
+        options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+      },
+      {
+        destination: '/dev/shm',
+        type: 'tmpfs',
+        source: 'shm',
+        options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'],
+      },
       { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
       { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
     ],
     linux: {
       namespaces: ['pid', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
-      maskedPaths: ['/proc/acpi', '/proc/kcore', '/proc/keys', '/proc/latency_stats', '/proc/timer_list', '/proc/timer_stats', '/proc/sched_debug', '/proc/scsi', '/sys/firmware'],
+      maskedPaths: [
+        '/proc/acpi',
+        '/proc/kcore',
+        '/proc/keys',
+        '/proc/latency_stats',
+        '/proc/timer_list',
+        '/proc/timer_stats',
+        '/proc/sched_debug',
+        '/proc/scsi',
+        '/sys/firmware',
+      ],
       readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
     },
   })
@@ -73,18 +114,29 @@ function parseUser(text: string | undefined): { uid: number; gid: number } {
   const match = /^([0-9]{1,10})(?::([0-9]{1,10}))?$/.exec(text ?? '0:0')
   const [uid, gid] = [Number(match?.[1]), Number(match?.[2] ?? 0)]
   if (match === null || uid > 4294967294 || gid > 4294967294)
-    throw new VarveError('E_CONFIG', `cannot use "${escapeControls(text ?? '')}" as a user: it is no UID or UID:GID`, { hint: 'write numbers, e.g. --user 1000:1000' })
+    throw new VarveError('E_CONFIG', `cannot use "${escapeControls(text ?? '')}" as a user: it is no UID or UID:GID`, {
+      hint: 'write numbers, e.g. --user 1000:1000',
+    })
   return { uid, gid }
 }
 
 function environment(given: readonly string[]): string[] {
   for (const item of given)
-    if (!/^[^=\0\n]+=[^\0\n]*$/.test(item)) throw new VarveError('E_CONFIG', `cannot use "${escapeControls(item)}" as a variable: it is not NAME=VALUE on one line`, { hint: 'write for example --env LANG=C.UTF-8' })
+    if (!/^[^=\0\n]+=[^\0\n]*$/.test(item))
+      throw new VarveError(
+        'E_CONFIG',
+        `cannot use "${escapeControls(item)}" as a variable: it is not NAME=VALUE on one line`,
+        { hint: 'write for example --env LANG=C.UTF-8' },
+      )
   return given.some((item) => item.startsWith('PATH=')) ? [...given] : [DEFAULT_PATH, ...given]
 }
 
 function absolute(cwd: string): string {
   if (!cwd.startsWith('/') || cwd.includes('\0') || /^\/+proc(?:\/|$)/.test(cwd))
-    throw new VarveError('E_CONFIG', `cannot use "${escapeControls(cwd)}" as the working directory: it is not absolute, or lies in /proc`, { hint: 'write for example --cwd /srv' })
+    throw new VarveError(
+      'E_CONFIG',
+      `cannot use "${escapeControls(cwd)}" as the working directory: it is not absolute, or lies in /proc`,
+      { hint: 'write for example --cwd /srv' },
+    )
   return cwd
 }

@@ -24,7 +24,8 @@ export type CommonOptions = {
 }
 
 export function makeContext(process: NodeJS.Process, options: CommonOptions, output: Output): Context {
-  if (options.verbose === true && options.quiet === true) throw new VarveError('E_USAGE', 'cannot be verbose and quiet at once', { hint: 'leave out -v or -q' })
+  if (options.verbose === true && options.quiet === true)
+    throw new VarveError('E_USAGE', 'cannot be verbose and quiet at once', { hint: 'leave out -v or -q' })
   const { env } = process
   const home = env['HOME'] ?? homedir()
   const state = options.stateDir ?? join(env['XDG_STATE_HOME'] ?? join(home, '.local', 'state'), 'varve')
@@ -41,7 +42,10 @@ export function makeContext(process: NodeJS.Process, options: CommonOptions, out
       acceptNew: options.acceptNew === true,
     },
     stdin: process.stdin,
-    ask: process.stdin.isTTY && process.stderr.isTTY ? (question) => output.pausedFor(() => ask(process, question)) : undefined,
+    ask:
+      process.stdin.isTTY && process.stderr.isTTY
+        ? (question) => output.pausedFor(() => ask(process, question))
+        : undefined,
     onEvent: (event) => output.event(event),
   }
 }
@@ -50,7 +54,11 @@ function madeDirectory(directory: string): string {
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
   } catch (cause) {
-    throw new VarveError('E_IO', `cannot make the state directory "${directory}": ${(cause as NodeJS.ErrnoException).code ?? 'unknown'}`, { hint: 'name another with --state-dir DIR', cause })
+    throw new VarveError(
+      'E_IO',
+      `cannot make the state directory "${directory}": ${(cause as NodeJS.ErrnoException).code ?? 'unknown'}`,
+      { hint: 'name another with --state-dir DIR', cause },
+    )
   }
   return directory
 }

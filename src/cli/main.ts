@@ -17,7 +17,8 @@ export async function main(process: Process): Promise<void> {
     process.exitCode = await Promise.race([makeProgram(process), interrupt])
   } catch (error) {
     if (error instanceof CommanderError) {
-      if (json && error.exitCode !== 0) printJson(process, new VarveError('E_USAGE', error.message.replace(/^error: /, '')))
+      if (json && error.exitCode !== 0)
+        printJson(process, new VarveError('E_USAGE', error.message.replace(/^error: /, '')))
       process.exitCode = error.exitCode === 0 ? 0 : exitStatus.E_USAGE
     } else process.exitCode = report(process, error, json)
   }
@@ -29,22 +30,41 @@ function interruptible(process: Process): Promise<never> {
   return new Promise((_, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const)
       process.once(signal, () =>
-        reject(new VarveError('E_INTERRUPTED', 'interrupted', { hint: 'nothing is lost: run the same command again; varve status shows what is current' })),
+        reject(
+          new VarveError('E_INTERRUPTED', 'interrupted', {
+            hint: 'nothing is lost: run the same command again; varve status shows what is current',
+          }),
+        ),
       )
   })
 }
 
 /** Before the words are parsed: a usage error must already come in the format that was asked for. */
 function wantsJson(argv: readonly string[]): boolean {
-  return argv.some((word, i) => word === '--json' || word === '--format=json' || (word === 'json' && argv[i - 1] === '--format'))
+  return argv.some(
+    (word, i) => word === '--json' || word === '--format=json' || (word === 'json' && argv[i - 1] === '--format'),
+  )
 }
 
 function report(process: Process, error: unknown, json: boolean): number {
   const addon = missingAddon(error)
-  const known = addon ?? (error instanceof VarveError ? error : new VarveError('E_BUG', `unexpected: ${escapeControls(messageOf(error))}`, { hint: 'run again with --debug and report it', cause: error }))
+  const known =
+    addon ??
+    (error instanceof VarveError
+      ? error
+      : new VarveError('E_BUG', `unexpected: ${escapeControls(messageOf(error))}`, {
+          hint: 'run again with --debug and report it',
+          cause: error,
+        }))
   if (json) printJson(process, known)
-  else process.stderr.write(`varve: ${known.message} [${known.code}]\n${known.hint === undefined ? '' : `  hint: ${known.hint}\n`}`)
-  if (process.argv.includes('--debug')) process.stderr.write(`${escapeLines(known.stack)}\n${known.cause instanceof Error ? `caused by: ${escapeLines(known.cause.stack)}\n` : ''}`)
+  else
+    process.stderr.write(
+      `varve: ${known.message} [${known.code}]\n${known.hint === undefined ? '' : `  hint: ${known.hint}\n`}`,
+    )
+  if (process.argv.includes('--debug'))
+    process.stderr.write(
+      `${escapeLines(known.stack)}\n${known.cause instanceof Error ? `caused by: ${escapeLines(known.cause.stack)}\n` : ''}`,
+    )
   return exitStatus[known.code]
 }
 
@@ -54,11 +74,22 @@ function printJson(process: Process, error: VarveError): void {
 }
 
 function escapeLines(text: string | undefined): string {
-  return (text ?? '').split('\n').map((line) => escapeControls(line)).join('\n')
+  return (text ?? '')
+    .split('\n')
+    .map((line) => escapeControls(line))
+    .join('\n')
 }
 
 /** npm may leave native packages unbuilt without a word. */
 function missingAddon(error: unknown): VarveError | undefined {
-  if (!/Could not locate the bindings file|Cannot find module .*\.node|was compiled against a different Node/.test(messageOf(error))) return undefined
-  return new VarveError('E_TOOL', 'cannot start: a native package was not built for this Node', { hint: 'npm rebuild, or npm install -g --allow-scripts=better-sqlite3,zstd-napi,ssh2 varve', cause: error })
+  if (
+    !/Could not locate the bindings file|Cannot find module .*\.node|was compiled against a different Node/.test(
+      messageOf(error),
+    )
+  )
+    return undefined
+  return new VarveError('E_TOOL', 'cannot start: a native package was not built for this Node', {
+    hint: 'npm rebuild, or npm install -g --allow-scripts=better-sqlite3,zstd-napi,ssh2 varve',
+    cause: error,
+  })
 }

@@ -67,7 +67,9 @@ export class Output {
     const share = event.ofContents === 0 ? 1 : Math.min(1, event.contents / event.ofContents)
     const left = share > 0.02 && seconds > 0.5 ? `, ${Math.ceil((seconds / share) * (1 - share))} s left` : ''
     const bar = '='.repeat(Math.round(share * 24)).padEnd(24, ' ')
-    this.show(`${stepWords.send} [${bar}] ${Math.round(share * 100)} %, ${amount(event.sent)} sent${rate > 0 ? `, ${amount(rate)}/s` : ''}${left}`)
+    this.show(
+      `${stepWords.send} [${bar}] ${Math.round(share * 100)} %, ${amount(event.sent)} sent${rate > 0 ? `, ${amount(rate)}/s` : ''}${left}`,
+    )
   }
 
   private show(line: string): void {

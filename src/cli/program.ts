@@ -35,7 +35,9 @@ const HOST = '[user@]host[:NAME], ssh://[user@]host[:port][/NAME] or local[:NAME
 export async function makeProgram(process: NodeJS.Process): Promise<number> {
   let exit = 0
   const program = new Command('varve')
-    .description("Ships a container's root filesystem to a host without a container engine, and sends only what that host lacks.")
+    .description(
+      "Ships a container's root filesystem to a host without a container engine, and sends only what that host lacks.",
+    )
     .version('0.1.0')
     .showHelpAfterError('(varve --help lists what there is)')
     .showSuggestionAfterError()
@@ -61,24 +63,33 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
     return { context: makeContext(process, options, output), output }
   }
 
-  ship(add('push', 'plan, send, switch; prints what it cost')).action(async (source: string, target: string, flags: ShipFlags) => {
-    const options = shipOptions(source, target, flags)
-    const { context, output } = started(flags)
-    if (flags.dryRun === true) output.data(await plan({ ...options, output: undefined }, context), render.planned(false))
-    else output.data(await push(options, context), render.pushed)
-  })
+  ship(add('push', 'plan, send, switch; prints what it cost')).action(
+    async (source: string, target: string, flags: ShipFlags) => {
+      const options = shipOptions(source, target, flags)
+      const { context, output } = started(flags)
+      if (flags.dryRun === true)
+        output.data(await plan({ ...options, output: undefined }, context), render.planned(false))
+      else output.data(await push(options, context), render.pushed)
+    },
+  )
 
   ship(add('plan', 'what push would do and the exact bytes of its delta; changes nothing'))
     .option('-o, --output <file>', 'write the delta to a new file')
     .option('--itemize', 'list every path')
     .option('--detailed-exitcode', 'exit 0 without and 10 with changes')
-    .action(async (source: string, target: string, flags: ShipFlags & { output?: string; itemize?: true; detailedExitcode?: true }) => {
-      const options = shipOptions(source, target, flags)
-      const { context, output } = started(flags)
-      const planned = await plan({ ...options, output: flags.output }, context)
-      output.data(planned, render.planned(flags.itemize === true))
-      if (flags.detailedExitcode === true && planned.changes) exit = 10
-    })
+    .action(
+      async (
+        source: string,
+        target: string,
+        flags: ShipFlags & { output?: string; itemize?: true; detailedExitcode?: true },
+      ) => {
+        const options = shipOptions(source, target, flags)
+        const { context, output } = started(flags)
+        const planned = await plan({ ...options, output: flags.output }, context)
+        output.data(planned, render.planned(flags.itemize === true))
+        if (flags.detailedExitcode === true && planned.changes) exit = 10
+      },
+    )
 
   add('status', 'containers and generations of a host')
     .argument('<host>', HOST)
@@ -96,7 +107,8 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
       const { context, output } = started(flags)
       const verified = await verify({ host: at.host, container: at.container, repair: flags.repair === true }, context)
       output.data(verified, render.verified)
-      if (verified.containers.some(({ state, current }) => state === 'bad' || (current && state === 'missing'))) exit = 3
+      if (verified.containers.some(({ state, current }) => state === 'bad' || (current && state === 'missing')))
+        exit = 3
     })
 
   add('rollback', 'make an older generation current again, as a new one')
@@ -114,10 +126,16 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
     .option('--keep <number>', 'generations to keep of each container, the current one included', wholeNumber, 3)
     .option('-n, --dry-run', 'say what would go')
     .action(async (host: string, flags: CommonOptions & { keep: number; dryRun?: true }) => {
-      if (flags.keep < 1) throw new VarveError('E_USAGE', 'cannot keep 0 generations: the current one always stays', { hint: 'varve rm TARGET removes a container' })
+      if (flags.keep < 1)
+        throw new VarveError('E_USAGE', 'cannot keep 0 generations: the current one always stays', {
+          hint: 'varve rm TARGET removes a container',
+        })
       const at = parseHost(host)
       const { context, output } = started(flags)
-      output.data(await gc({ host: at.host, keep: flags.keep, dryRun: flags.dryRun === true }, context), render.collected)
+      output.data(
+        await gc({ host: at.host, keep: flags.keep, dryRun: flags.dryRun === true }, context),
+        render.collected,
+      )
     })
 
   add('rm', 'remove a container and its generations')
@@ -148,7 +166,9 @@ function common(command: Command): Command {
     .option('--bundle-dir <dir>', 'where a link to the current bundle is kept for engines', '/var/lib/machines')
     .addOption(new Option('--format <format>', 'what is printed').choices(['text', 'json']).default('text'))
     .option('--json', 'short for --format json')
-    .addOption(new Option('--progress <kind>', 'how progress is shown').choices(['auto', 'bar', 'lines', 'off']).default('auto'))
+    .addOption(
+      new Option('--progress <kind>', 'how progress is shown').choices(['auto', 'bar', 'lines', 'off']).default('auto'),
+    )
     .option('-v, --verbose', 'say more')
     .option('-q, --quiet', 'say errors only')
     .option('-i, --identity <file>', 'a private key for SSH; may be given again', collect, [])
@@ -162,8 +182,17 @@ function ship(command: Command): Command {
   return command
     .argument('<source>', SOURCE)
     .argument('<target>', TARGET)
-    .addOption(new Option('--rootfs <kind>', 'how a generation gets its root filesystem (default: overlay where the host has it)').choices(['overlay', 'copy']))
-    .addOption(new Option('--allow-loss <kinds>', `give up what BusyBox tar cannot restore: ${LOSSES.join(',')}`).argParser(losses).default([], 'nothing'))
+    .addOption(
+      new Option(
+        '--rootfs <kind>',
+        'how a generation gets its root filesystem (default: overlay where the host has it)',
+      ).choices(['overlay', 'copy']),
+    )
+    .addOption(
+      new Option('--allow-loss <kinds>', `give up what BusyBox tar cannot restore: ${LOSSES.join(',')}`)
+        .argParser(losses)
+        .default([], 'nothing'),
+    )
     .option('--allow-devices', 'ship device nodes that reach hardware')
     .option('--cmd <word...>', 'for a bare root filesystem: the command and its arguments (default: /bin/sh)')
     .option('--env <name=value>', 'for a bare root filesystem: a variable; may be given again', collect, [])
@@ -175,10 +204,24 @@ function ship(command: Command): Command {
 function shipOptions(source: string, target: string, flags: ShipFlags): ShipOptions {
   const parsed = parseSource(source)
   const process = { args: flags.cmd, env: flags.env, cwd: flags.cwd, user: flags.user }
-  const own = Object.entries({ '--cmd': flags.cmd, '--env': flags.env.length > 0 ? 'given' : undefined, '--cwd': flags.cwd, '--user': flags.user }).find(([, value]) => value !== undefined)
+  const own = Object.entries({
+    '--cmd': flags.cmd,
+    '--env': flags.env.length > 0 ? 'given' : undefined,
+    '--cwd': flags.cwd,
+    '--user': flags.user,
+  }).find(([, value]) => value !== undefined)
   if (parsed.kind === 'bundle' && own !== undefined)
-    throw new VarveError('E_USAGE', `cannot use ${own[0]} with a bundle: its config.json says what runs`, { hint: "change the bundle's config.json" })
-  return { source: parsed, target: parseTarget(target), rootfs: flags.rootfs, allowLoss: new Set(flags.allowLoss), allowDevices: flags.allowDevices === true, process }
+    throw new VarveError('E_USAGE', `cannot use ${own[0]} with a bundle: its config.json says what runs`, {
+      hint: "change the bundle's config.json",
+    })
+  return {
+    source: parsed,
+    target: parseTarget(target),
+    rootfs: flags.rootfs,
+    allowLoss: new Set(flags.allowLoss),
+    allowDevices: flags.allowDevices === true,
+    process,
+  }
 }
 
 function collect(value: string, before: string[]): string[] {

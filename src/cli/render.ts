@@ -12,7 +12,8 @@ import { amount, table } from './words.ts'
 export function pushed(report: Report): string {
   const { entries, bytes, seconds } = report
   const where = `${report.host}:${report.container}`
-  if (report.generation === report.previous) return `${where} is up to date: generation ${report.generation}, ${entries.total} entries\n${wire(report)}`
+  if (report.generation === report.previous)
+    return `${where} is up to date: generation ${report.generation}, ${entries.total} entries\n${wire(report)}`
   return (
     `${where} is at generation ${report.generation}${report.previous === 0 ? '' : ` (was ${report.previous})`}\n` +
     `  entries  ${changesText(report)}\n` +
@@ -24,12 +25,15 @@ export function pushed(report: Report): string {
 }
 
 function wire({ bytes, roundTrips, host }: Report): string {
-  return host === 'local' ? '' : `  on wire  ${amount(bytes.sent)} sent, ${amount(bytes.received)} received, ${roundTrips} round trips\n`
+  return host === 'local'
+    ? ''
+    : `  on wire  ${amount(bytes.sent)} sent, ${amount(bytes.received)} received, ${roundTrips} round trips\n`
 }
 
 function changesText({ entries }: Report): string {
   const parts = [`${entries.total} in all`, `${entries.unchanged} unchanged`]
-  for (const key of ['added', 'changed', 'metadata', 'removed'] as const) if (entries[key] > 0) parts.push(`${entries[key]} ${key === 'metadata' ? 'with new metadata' : key}`)
+  for (const key of ['added', 'changed', 'metadata', 'removed'] as const)
+    if (entries[key] > 0) parts.push(`${entries[key]} ${key === 'metadata' ? 'with new metadata' : key}`)
   return parts.join(', ')
 }
 
@@ -40,7 +44,14 @@ function runLine({ bundle, container }: { bundle: string; container: string }): 
 export function planned(itemize: boolean): (planned: Planned) => string {
   return ({ report, changes, items }) => {
     if (!changes) return `${report.host}:${report.container} is up to date: nothing would be sent\n`
-    const listed = itemize ? items.map((item) => `  ${item.action.padEnd(5)} ${printable(item.path === '' ? '.' : item.path)}${item.from === undefined ? '' : ` (from ${printable(item.from)})`}\n`).join('') : ''
+    const listed = itemize
+      ? items
+          .map(
+            (item) =>
+              `  ${item.action.padEnd(5)} ${printable(item.path === '' ? '.' : item.path)}${item.from === undefined ? '' : ` (from ${printable(item.from)})`}\n`,
+          )
+          .join('')
+      : ''
     return (
       `${report.host}:${report.container} would be at generation ${report.generation}\n${listed}` +
       `  entries  ${changesText(report)}\n` +
@@ -56,7 +67,11 @@ export function status(status: Status): string {
     const states = container.generations.map((generation) => [
       container.name,
       String(generation.number),
-      generation.number === container.current ? (generation.rootfs === 'overlay' && !container.mounted ? 'current, not mounted' : 'current') : '',
+      generation.number === container.current
+        ? generation.rootfs === 'overlay' && !container.mounted
+          ? 'current, not mounted'
+          : 'current'
+        : '',
       generation.rootfs,
       generation.tree.slice(0, 12),
     ])
@@ -70,9 +85,17 @@ export function verified({ host, containers }: { host: string; containers: reado
   if (containers.length === 0) return `${host} holds no containers\n`
   return containers
     .map((found) => {
-      const shown = found.differences.slice(0, 20).map((difference) => `  ${difference}\n`).join('')
+      const shown = found.differences
+        .slice(0, 20)
+        .map((difference) => `  ${difference}\n`)
+        .join('')
       const more = found.differences.length > 20 ? `  and ${found.differences.length - 20} more\n` : ''
-      const next = found.state === 'good' ? '' : found.repaired ? '  set aside: push the source again to heal it\n' : `  to heal it: varve verify --repair ${host}:${found.container}, then push the source again\n`
+      const next =
+        found.state === 'good'
+          ? ''
+          : found.repaired
+            ? '  set aside: push the source again to heal it\n'
+            : `  to heal it: varve verify --repair ${host}:${found.container}, then push the source again\n`
       return `${found.container} generation ${found.generation}${found.current ? ' (current)' : ''}: ${found.state}\n${shown}${more}${next}`
     })
     .join('')
@@ -98,6 +121,8 @@ export function removed({ host, container }: { host: string; container: string }
 
 export function diagnosis(found: Diagnosis): string {
   const marks = { ok: 'ok   ', cost: 'cost ', fatal: 'FATAL' } as const
-  const lines = found.findings.map(({ level, what, hint }) => `  ${marks[level]} ${what}${hint === undefined || level === 'ok' ? '' : ` (${hint})`}\n`)
+  const lines = found.findings.map(
+    ({ level, what, hint }) => `  ${marks[level]} ${what}${hint === undefined || level === 'ok' ? '' : ` (${hint})`}\n`,
+  )
   return `${found.host}: kernel ${found.kernel}, ${found.machine}\n${lines.join('')}`
 }

@@ -32,7 +32,14 @@ async function* through(chunks: AsyncIterable<Uint8Array>, transform: Duplex): A
 async function* xz(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const child = spawn('xz', ['-6', '-T1', '-c'], { stdio: ['pipe', 'pipe', 'inherit'] })
   const exit = new Promise<number | null>((resolve, reject) => {
-    child.once('error', (cause) => reject(new VarveError('E_TOOL', `cannot compress the delta: xz: ${messageOf(cause)}`, { hint: 'apt-get install xz-utils', cause })))
+    child.once('error', (cause) =>
+      reject(
+        new VarveError('E_TOOL', `cannot compress the delta: xz: ${messageOf(cause)}`, {
+          hint: 'apt-get install xz-utils',
+          cause,
+        }),
+      ),
+    )
     child.once('close', resolve)
   })
   const fed = pipeline(Readable.from(chunks, { objectMode: false }), child.stdin)

@@ -45,7 +45,9 @@ export function encodeDelta(plan: Plan, options: DeltaOptions): Encoded {
 function* members(plan: Plan, options: DeltaOptions): Generator<Member> {
   yield word('steps', stepsText(plan))
   if (plan.drop.length > 0) yield word('drop', plan.drop.map((path) => `./${path}\0`).join(''))
-  const aliases = plan.steps.filter((step) => step.kind === 'alias' && step.copied).map((step) => step.entry as FileEntry)
+  const aliases = plan.steps
+    .filter((step) => step.kind === 'alias' && step.copied)
+    .map((step) => step.entry as FileEntry)
   if (aliases.length > 0) yield word('alias', aliases.map((file) => `./${file.first}\0./${file.path}\0`).join(''))
   const xattrs = xattrLines(options.tree)
   if (xattrs.length > 0) yield word('xattrs', xattrs.join(''))
@@ -54,9 +56,17 @@ function* members(plan: Plan, options: DeltaOptions): Generator<Member> {
 }
 
 function stepsText(plan: Plan): string {
-  const uses = new Set(plan.steps.flatMap((step) => (step.kind === 'link' || step.kind === 'copy' ? [step.from.tree] : [])))
+  const uses = new Set(
+    plan.steps.flatMap((step) => (step.kind === 'link' || step.kind === 'copy' ? [step.from.tree] : [])),
+  )
   if (plan.base !== undefined) uses.add(plan.base)
-  const lines = ['varve-delta 1', `tree ${plan.tree}`, `base ${plan.base ?? '-'}`, ...[...uses].toSorted().map((id) => `uses ${id}`), 'end']
+  const lines = [
+    'varve-delta 1',
+    `tree ${plan.tree}`,
+    `base ${plan.base ?? '-'}`,
+    ...[...uses].toSorted().map((id) => `uses ${id}`),
+    'end',
+  ]
   return lines.map((line) => `${line}\n`).join('')
 }
 
@@ -91,7 +101,12 @@ function* stepMembers(step: Step, plan: Plan, options: DeltaOptions): Generator<
       if (step.from.tree === plan.base && step.from.path === entry.path) yield skeleton('k', step.entry)
       else {
         yield skeleton('j', step.entry)
-        yield { ...PLAIN, name: inStage('l', entry.path), kind: 'hardlink', target: byteString(`tree/${step.from.tree}/root/${step.from.path}`) }
+        yield {
+          ...PLAIN,
+          name: inStage('l', entry.path),
+          kind: 'hardlink',
+          target: byteString(`tree/${step.from.tree}/root/${step.from.path}`),
+        }
       }
       break
   }

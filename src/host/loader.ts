@@ -3,7 +3,20 @@ import { readFileSync } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { quote } from './quote.ts'
 
-const PARTS = ['prelude', 'probe', 'inventory', 'manifest', 'receive', 'activate', 'converge', 'rollback', 'verify', 'gc', 'rm', 'serve']
+const PARTS = [
+  'prelude',
+  'probe',
+  'inventory',
+  'manifest',
+  'receive',
+  'activate',
+  'converge',
+  'rollback',
+  'verify',
+  'gc',
+  'rm',
+  'serve',
+]
 
 export type Runtime = { readonly text: Buffer; readonly id: string }
 
@@ -38,7 +51,13 @@ const BECOME = [
   'else echo "$3 noroot"; fi',
 ].join('; ')
 
-export function rootCommand(words: { prompt: string; mark: string; store: string; bundles: string; id: string }): string {
+export function rootCommand(words: {
+  prompt: string
+  mark: string
+  store: string
+  bundles: string
+  id: string
+}): string {
   return `exec ${quote(['/bin/sh', '-c', BECOME, 'varve', LOAD, words.prompt, words.mark, words.store, words.bundles, words.id])}`
 }
 

@@ -7,6 +7,7 @@ export function quote(words: readonly string[]): string {
 }
 
 function quoteWord(word: string): string {
-  if (/[\0\n\r!\\]/.test(word)) throw new VarveError('E_BUG', 'cannot quote a word: it has a character that shells read differently')
+  if (/[\0\n\r!\\]/.test(word))
+    throw new VarveError('E_BUG', 'cannot quote a word: it has a character that shells read differently')
   return `'${word.replaceAll("'", `'"'"'`)}'`
 }

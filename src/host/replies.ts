@@ -33,7 +33,11 @@ export class ReplyReader {
       }
       const line = this.buffer.toString('latin1', 0, end)
       this.buffer = this.buffer.subarray(end + 1)
-      if (line.includes(`${mark} `)) return line.slice(line.indexOf(`${mark} `) + mark.length + 1).trim().split(' ')
+      if (line.includes(`${mark} `))
+        return line
+          .slice(line.indexOf(`${mark} `) + mark.length + 1)
+          .trim()
+          .split(' ')
       noise += `${line}\n`
       if (noise.length > MOST_NOISE) throw noMark(noise)
     }
@@ -61,10 +65,14 @@ export class ReplyReader {
       if (end !== -1) {
         const line = this.buffer.toString('latin1', 0, end)
         this.buffer = this.buffer.subarray(end + 1)
-        if (!/^[ -~\x80-\xff]*$/.test(line) || !/^(?:die |[ -~]*$)/.test(line)) throw misread(`"${escapeControls(line.slice(0, 200), 0x7e)}" is no record`)
+        if (!/^[ -~\x80-\xff]*$/.test(line) || !/^(?:die |[ -~]*$)/.test(line))
+          throw misread(`"${escapeControls(line.slice(0, 200), 0x7e)}" is no record`)
         return line
       }
-      if (!(await this.more())) throw new VarveError('E_LOST', 'lost the connection: the host stopped answering', { hint: 'run the same command again' })
+      if (!(await this.more()))
+        throw new VarveError('E_LOST', 'lost the connection: the host stopped answering', {
+          hint: 'run the same command again',
+        })
     }
   }
 
@@ -73,7 +81,10 @@ export class ReplyReader {
     const parts: Buffer[] = []
     let have = 0
     while (have < length) {
-      if (this.buffer.length === 0 && !(await this.more())) throw new VarveError('E_LOST', 'lost the connection: the host stopped in the middle of an answer', { hint: 'run the same command again' })
+      if (this.buffer.length === 0 && !(await this.more()))
+        throw new VarveError('E_LOST', 'lost the connection: the host stopped in the middle of an answer', {
+          hint: 'run the same command again',
+        })
       const part = this.buffer.subarray(0, length - have)
       this.buffer = this.buffer.subarray(part.length)
       parts.push(part)
@@ -91,12 +102,14 @@ export class ReplyReader {
 }
 
 export function number(text: string | undefined): number {
-  if (text === undefined || !/^[0-9]{1,15}$/.test(text)) throw misread(`"${escapeControls(String(text), 0x7e)}" is no number`)
+  if (text === undefined || !/^[0-9]{1,15}$/.test(text))
+    throw misread(`"${escapeControls(String(text), 0x7e)}" is no number`)
   return Number(text)
 }
 
 export function treeIdOf(text: string | undefined): string {
-  if (text === undefined || !/^[0-9a-f]{64}$/.test(text)) throw misread(`"${escapeControls(String(text), 0x7e)}" is no id`)
+  if (text === undefined || !/^[0-9a-f]{64}$/.test(text))
+    throw misread(`"${escapeControls(String(text), 0x7e)}" is no id`)
   return text
 }
 
@@ -107,7 +120,9 @@ export function misread(why: string): VarveError {
 function told(words: Words): VarveError {
   const code = words[1] ?? ''
   const message = escapeControls(words.slice(2).join(' '), 0x7e)
-  return isErrorCode(code) ? new VarveError(code, message, hintFor(code)) : misread(`it failed with "${escapeControls(code, 0x7e)}"`)
+  return isErrorCode(code)
+    ? new VarveError(code, message, hintFor(code))
+    : misread(`it failed with "${escapeControls(code, 0x7e)}"`)
 }
 
 function hintFor(code: string): { hint?: string } {
@@ -129,7 +144,11 @@ function hintFor(code: string): { hint?: string } {
 
 function noMark(noise: string): VarveError {
   const said = escapeControls(noise.slice(0, 200), 0x7e)
-  return new VarveError('E_SHELL', `cannot run a shell on the host: it answered ${noise === '' ? 'nothing' : `"${said}"`}`, {
-    hint: 'the login shell must run commands: see chsh, and ForceCommand in sshd_config',
-  })
+  return new VarveError(
+    'E_SHELL',
+    `cannot run a shell on the host: it answered ${noise === '' ? 'nothing' : `"${said}"`}`,
+    {
+      hint: 'the login shell must run commands: see chsh, and ForceCommand in sshd_config',
+    },
+  )
 }

@@ -33,7 +33,9 @@ const START_TIMEOUT_MS = 60_000
 export async function openSession(transport: Transport, options: SessionOptions): Promise<Session> {
   const runtime = loadRuntime()
   const [prompt, mark] = [randomBytes(16).toString('hex'), randomBytes(16).toString('hex')]
-  const channel = await transport.exec(rootCommand({ prompt, mark, store: options.store, bundles: options.bundles, id: runtime.id }))
+  const channel = await transport.exec(
+    rootCommand({ prompt, mark, store: options.store, bundles: options.bundles, id: runtime.id }),
+  )
   let roundTrips = options.roundTripsPerCommand
   const reader = new ReplyReader(channel.stdout)
   const state = await becomeRoot(channel, { reader, prompt, mark, askPassword: options.askPassword })
@@ -47,7 +49,8 @@ export async function openSession(transport: Transport, options: SessionOptions)
   let waiting = 0
   return {
     async ask(words, body) {
-      if (words.some((word) => !/^[\x21-\x7e]+$/.test(word))) throw new VarveError('E_BUG', 'cannot ask the host: a word is not plain')
+      if (words.some((word) => !/^[\x21-\x7e]+$/.test(word)))
+        throw new VarveError('E_BUG', 'cannot ask the host: a word is not plain')
       // requests that are sent while another is under way share its round trip; answers come in order
       if (waiting++ === 0) roundTrips++
       const sent = write(channel.stdin, Buffer.concat([Buffer.from(`${words.join(' ')}\n`), body ?? new Uint8Array()]))
@@ -72,16 +75,33 @@ export async function openSession(transport: Transport, options: SessionOptions)
   }
 }
 
-type Start = { reader: ReplyReader; prompt: string; mark: string; askPassword: (() => Promise<string | undefined>) | undefined }
+type Start = {
+  reader: ReplyReader
+  prompt: string
+  mark: string
+  askPassword: (() => Promise<string | undefined>) | undefined
+}
 
 async function becomeRoot(channel: Channel, start: Start): Promise<'have' | 'need'> {
   const said = new SudoTalk(channel, start)
-  const timer = setTimeout(() => said.fail(new VarveError('E_SUDO_TIMEOUT', `cannot become root: the host said nothing for ${START_TIMEOUT_MS / 1000} s`)), START_TIMEOUT_MS)
+  const timer = setTimeout(
+    () =>
+      said.fail(
+        new VarveError('E_SUDO_TIMEOUT', `cannot become root: the host said nothing for ${START_TIMEOUT_MS / 1000} s`),
+      ),
+    START_TIMEOUT_MS,
+  )
   try {
-    const words = await Promise.race([said.failed, start.reader.mark(start.mark).catch((error: unknown) => said.explain(error))])
+    const words = await Promise.race([
+      said.failed,
+      start.reader.mark(start.mark).catch((error: unknown) => said.explain(error)),
+    ])
     if (words[0] === 'noroot')
-      throw new VarveError('E_ROOT', 'cannot become root on the host: neither sudo nor doas is there', { hint: 'log in as root, or install sudo' })
-    if (words[0] !== 'have' && words[0] !== 'need') throw new VarveError('E_PROTO', "cannot read the host's answer: the runtime did not start")
+      throw new VarveError('E_ROOT', 'cannot become root on the host: neither sudo nor doas is there', {
+        hint: 'log in as root, or install sudo',
+      })
+    if (words[0] !== 'have' && words[0] !== 'need')
+      throw new VarveError('E_PROTO', "cannot read the host's answer: the runtime did not start")
     return words[0]
   } catch (error) {
     channel.close()
@@ -110,10 +130,17 @@ class SudoTalk {
     this.onData = (chunk) => {
       this.text = (this.text + chunk.toString('latin1')).slice(-65_536)
       const prompts = this.text.split(prompt).length - 1
-      if (prompts > 1) this.fail(new VarveError('E_SUDO_PASSWORD', 'cannot become root: sudo did not take the password', { hint: 'run again and type the password that sudo on the host wants' }))
+      if (prompts > 1)
+        this.fail(
+          new VarveError('E_SUDO_PASSWORD', 'cannot become root: sudo did not take the password', {
+            hint: 'run again and type the password that sudo on the host wants',
+          }),
+        )
       else if (prompts === 1 && !this.asked) {
         this.asked = true
-        this.answer(askPassword).catch((error: unknown) => this.fail(error instanceof Error ? error : new Error(messageOf(error))))
+        this.answer(askPassword).catch((error: unknown) =>
+          this.fail(error instanceof Error ? error : new Error(messageOf(error))),
+        )
       }
     }
     channel.stderr.on('data', this.onData)
@@ -124,11 +151,19 @@ class SudoTalk {
     await Promise.race([this.channel.exit, new Promise((resolve) => setTimeout(resolve, 500).unref())])
     const said = this.text.trim().split('\n').at(-1) ?? ''
     if (/must have a tty|a terminal is required|requiretty/.test(this.text))
-      throw new VarveError('E_SUDO_TTY', 'cannot become root: sudo on the host wants a terminal', { hint: 'add to sudoers: Defaults:USER !requiretty' })
+      throw new VarveError('E_SUDO_TTY', 'cannot become root: sudo on the host wants a terminal', {
+        hint: 'add to sudoers: Defaults:USER !requiretty',
+      })
     if (/not in the sudoers|not allowed|may not run|a password is required to run/.test(this.text))
-      throw new VarveError('E_SUDO_DENIED', `cannot become root: ${escapeControls(said, 0x7e)}`, { hint: 'add to sudoers: USER ALL=(root) NOPASSWD: ALL' })
-    if (/^doas: /m.test(this.text)) throw new VarveError('E_SUDO_DENIED', `cannot become root: ${escapeControls(said, 0x7e)}`, { hint: 'add to doas.conf: permit nopass USER' })
-    if (/incorrect password|no password was provided/.test(this.text)) throw new VarveError('E_SUDO_PASSWORD', 'cannot become root: sudo did not take the password')
+      throw new VarveError('E_SUDO_DENIED', `cannot become root: ${escapeControls(said, 0x7e)}`, {
+        hint: 'add to sudoers: USER ALL=(root) NOPASSWD: ALL',
+      })
+    if (/^doas: /m.test(this.text))
+      throw new VarveError('E_SUDO_DENIED', `cannot become root: ${escapeControls(said, 0x7e)}`, {
+        hint: 'add to doas.conf: permit nopass USER',
+      })
+    if (/incorrect password|no password was provided/.test(this.text))
+      throw new VarveError('E_SUDO_PASSWORD', 'cannot become root: sudo did not take the password')
     throw error
   }
 
@@ -140,16 +175,24 @@ class SudoTalk {
   private async answer(ask: (() => Promise<string | undefined>) | undefined): Promise<void> {
     const password = await ask?.()
     if (password === undefined)
-      throw new VarveError('E_SUDO_PASSWORD', 'cannot become root: sudo on the host wants a password, and there is no terminal to ask at', {
-        hint: 'run at a terminal, or add to sudoers: USER ALL=(root) NOPASSWD: ALL',
-      })
+      throw new VarveError(
+        'E_SUDO_PASSWORD',
+        'cannot become root: sudo on the host wants a password, and there is no terminal to ask at',
+        {
+          hint: 'run at a terminal, or add to sudoers: USER ALL=(root) NOPASSWD: ALL',
+        },
+      )
     const line = Buffer.from(`${password}\n`)
     await write(this.channel.stdin, line)
     line.fill(0)
   }
 }
 
-async function upload(transport: Transport, chunks: AsyncIterable<Uint8Array>, onProgress?: (bytes: number) => void): Promise<Upload> {
+async function upload(
+  transport: Transport,
+  chunks: AsyncIterable<Uint8Array>,
+  onProgress?: (bytes: number) => void,
+): Promise<Upload> {
   const name = randomBytes(32).toString('hex')
   const channel = await transport.exec(uploadCommand(name))
   let said = ''
@@ -176,18 +219,30 @@ async function upload(transport: Transport, chunks: AsyncIterable<Uint8Array>, o
     broken = error
   }
   const status = await channel.exit
-  if (status === null) throw new VarveError('E_LOST', 'lost the connection while sending the delta', { hint: 'run the same command again', cause: broken })
+  if (status === null)
+    throw new VarveError('E_LOST', 'lost the connection while sending the delta', {
+      hint: 'run the same command again',
+      cause: broken,
+    })
   if (status !== 0 || number(answer.trim()) !== size) {
     const why = escapeControls(said.trim().split('\n').at(-1) ?? '', 0x7e)
-    if (/No space left|quota exceeded/i.test(said)) throw new VarveError('E_NOSPACE', `cannot send the delta: ${why}`, { hint: 'free space in the home directory of the login user on the host' })
-    throw new VarveError('E_IO', `cannot send the delta: ${why === '' ? `the upload ended with status ${status}` : why}`)
+    if (/No space left|quota exceeded/i.test(said))
+      throw new VarveError('E_NOSPACE', `cannot send the delta: ${why}`, {
+        hint: 'free space in the home directory of the login user on the host',
+      })
+    throw new VarveError(
+      'E_IO',
+      `cannot send the delta: ${why === '' ? `the upload ended with status ${status}` : why}`,
+    )
   }
   return { name, size, sha256: hash.digest('hex') }
 }
 
 function isBrokenPipe(error: unknown): boolean {
   const code = (error as { code?: unknown }).code
-  return code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED' || code === 'E_LOST' || code === 'ERR_STREAM_WRITE_AFTER_END'
+  return (
+    code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED' || code === 'E_LOST' || code === 'ERR_STREAM_WRITE_AFTER_END'
+  )
 }
 
 /** Waits while the other side is slower; fails when the stream does. */

@@ -23,7 +23,22 @@ export type Tools = {
   readonly tar: 'gnu' | 'busybox' | 'none'
   /** Commands without which nothing goes. */
   readonly missing: readonly string[]
-  readonly has: (tool: 'zstd' | 'xz' | 'gzip' | 'getfattr' | 'flock' | 'perl' | 'python3' | 'runc' | 'crun' | 'podman' | 'systemd-nspawn' | 'attributes' | 'overlay') => boolean
+  readonly has: (
+    tool:
+      | 'zstd'
+      | 'xz'
+      | 'gzip'
+      | 'getfattr'
+      | 'flock'
+      | 'perl'
+      | 'python3'
+      | 'runc'
+      | 'crun'
+      | 'podman'
+      | 'systemd-nspawn'
+      | 'attributes'
+      | 'overlay',
+  ) => boolean
   readonly filesystem: string
   readonly freeKib: number | undefined
   readonly freeInodes: number | undefined
@@ -70,7 +85,13 @@ function epochOf(text: string | undefined): string {
 /** NAME current N next N mounted yes|no */
 function containerOf(words: Words): Container & { generations: Generation[] } {
   const [name = '', , current, , next, , mounted] = words
-  return { name: parseContainerName(name), current: number(current), next: number(next), mounted: mounted === 'yes', generations: [] }
+  return {
+    name: parseContainerName(name),
+    current: number(current),
+    next: number(next),
+    mounted: mounted === 'yes',
+    generations: [],
+  }
 }
 
 /** NAME N tree ID rootfs MODE config SHA256 parent N */
@@ -82,7 +103,8 @@ function generationOf(words: Words): Generation {
 
 function toolsOf(probe: ReadonlyMap<string, string>): Tools {
   const tar = probe.get('tar')
-  const count = (key: string): number | undefined => (/^[0-9]{1,15}$/.test(probe.get(key) ?? '') ? Number(probe.get(key)) : undefined)
+  const count = (key: string): number | undefined =>
+    /^[0-9]{1,15}$/.test(probe.get(key) ?? '') ? Number(probe.get(key)) : undefined
   return {
     tar: tar === 'gnu' || tar === 'busybox' ? tar : 'none',
     missing: (probe.get('missing') ?? '-') === '-' ? [] : (probe.get('missing') ?? '').split(','),

@@ -8,20 +8,47 @@ import type { ByteString } from './bytes.ts'
 import type { DirectoryEntry, Entry, FileEntry, Metadata, NodeEntry, SymlinkEntry, Xattr } from './entry.ts'
 import { makeTree, type Tree } from './tree.ts'
 
-const KIND_BITS = { directory: 0o040000, file: 0o100000, symlink: 0o120000, char: 0o020000, block: 0o060000, fifo: 0o010000 } as const
+const KIND_BITS = {
+  directory: 0o040000,
+  file: 0o100000,
+  symlink: 0o120000,
+  char: 0o020000,
+  block: 0o060000,
+  fifo: 0o010000,
+} as const
 
 /** The manifest's bytes, in pieces of about 64 KiB. */
 export function* encodeManifest(tree: Tree): Generator<ByteString> {
   const kinds = byKind(tree)
   const position = new Map(kinds.file.map((file, i) => [file.path, i + 1]))
-  const links = kinds.file.filter((file) => file.first !== file.path).map((file) => `${position.get(file.path)} ${position.get(file.first)}\n`)
+  const links = kinds.file
+    .filter((file) => file.first !== file.path)
+    .map((file) => `${position.get(file.path)} ${position.get(file.first)}\n`)
   yield* pieces(['varve-tree 1\n'])
-  yield* section('directories', kinds.directory.map((entry) => `${head(entry)}\n`))
-  yield* section('files', kinds.file.map((entry) => `${head(entry)} ${entry.size}\n`))
-  yield* section('symlinks', kinds.symlink.map((entry) => `${head(entry)} ${entry.target.length}\n`))
-  yield* section('targets', kinds.symlink.map((entry) => `${entry.target}\n`))
-  yield* section('nodes', kinds.node.map((entry) => `${head(entry)} ${entry.major.toString(16)}:${entry.minor.toString(16)}\n`))
-  yield* section('sums', kinds.file.map((entry) => `${entry.sha256}\n`))
+  yield* section(
+    'directories',
+    kinds.directory.map((entry) => `${head(entry)}\n`),
+  )
+  yield* section(
+    'files',
+    kinds.file.map((entry) => `${head(entry)} ${entry.size}\n`),
+  )
+  yield* section(
+    'symlinks',
+    kinds.symlink.map((entry) => `${head(entry)} ${entry.target.length}\n`),
+  )
+  yield* section(
+    'targets',
+    kinds.symlink.map((entry) => `${entry.target}\n`),
+  )
+  yield* section(
+    'nodes',
+    kinds.node.map((entry) => `${head(entry)} ${entry.major.toString(16)}:${entry.minor.toString(16)}\n`),
+  )
+  yield* section(
+    'sums',
+    kinds.file.map((entry) => `${entry.sha256}\n`),
+  )
   yield* section('links', links)
   yield* section('xattrs', xattrLines(tree))
 }
@@ -30,11 +57,17 @@ export function* encodeManifest(tree: Tree): Generator<ByteString> {
 export function xattrLines(tree: Tree): string[] {
   const lines: string[] = []
   for (const entry of tree.entries)
-    for (const { name, value } of entry.xattrs) lines.push(`${octal(onDisk(entry.path), '\n\r\\')}\t${octal(name, '=\n\r\\')}=0x${hexadecimal(value)}\n`)
+    for (const { name, value } of entry.xattrs)
+      lines.push(`${octal(onDisk(entry.path), '\n\r\\')}\t${octal(name, '=\n\r\\')}=0x${hexadecimal(value)}\n`)
   return lines.toSorted((a, b) => (a < b ? -1 : 1))
 }
 
-function byKind(tree: Tree): { directory: DirectoryEntry[]; file: FileEntry[]; symlink: SymlinkEntry[]; node: NodeEntry[] } {
+function byKind(tree: Tree): {
+  directory: DirectoryEntry[]
+  file: FileEntry[]
+  symlink: SymlinkEntry[]
+  node: NodeEntry[]
+} {
   const kinds: ReturnType<typeof byKind> = { directory: [], file: [], symlink: [], node: [] }
   for (const entry of tree.entries) {
     if (entry.kind === 'directory') kinds.directory.push(entry)
@@ -70,7 +103,8 @@ export function decimalSeconds(ns: bigint): string {
 
 function octal(bytes: string, special: string): string {
   let out = ''
-  for (const character of bytes) out += special.includes(character) ? `\\${(character.codePointAt(0) ?? 0).toString(8).padStart(3, '0')}` : character
+  for (const character of bytes)
+    out += special.includes(character) ? `\\${(character.codePointAt(0) ?? 0).toString(8).padStart(3, '0')}` : character
   return out
 }
 
@@ -84,11 +118,16 @@ function hexadecimal(bytes: string): string {
 export function decodeManifest(text: ByteString): Tree {
   const reader = new Reader(text)
   reader.expect('varve-tree 1\n')
-  const entries: Entry[] = reader.section('directories', (path, head) => ({ kind: 'directory', path, ...metadata(head, KIND_BITS.directory) }))
+  const entries: Entry[] = reader.section('directories', (path, head) => ({
+    kind: 'directory',
+    path,
+    ...metadata(head, KIND_BITS.directory),
+  }))
   const files = reader.section('files', (path, head) => ({ path, head, meta: metadata(head, KIND_BITS.file) }))
   const symlinks = reader.section('symlinks', (path, head) => ({ path, head, meta: metadata(head, KIND_BITS.symlink) }))
   reader.count('targets', symlinks.length)
-  for (const { path, head, meta } of symlinks) entries.push({ kind: 'symlink', path, ...meta, target: reader.take(whole(head[4]), '\n') })
+  for (const { path, head, meta } of symlinks)
+    entries.push({ kind: 'symlink', path, ...meta, target: reader.take(whole(head[4]), '\n') })
   entries.push(...reader.section('nodes', (path, head): NodeEntry => node(path, head)))
   reader.count('sums', files.length)
   const sums = files.map(() => reader.take(64, '\n'))
@@ -106,7 +145,9 @@ export function decodeManifest(text: ByteString): Tree {
     if (!/^[0-9a-f]{64}$/.test(sha256)) throw damaged()
     entries.push({ kind: 'file', path, ...meta, size: whole(head[4]), sha256, first: first[i] ?? path })
   })
-  return makeTree(xattrs.size === 0 ? entries : entries.map((entry) => ({ ...entry, xattrs: xattrs.get(onDisk(entry.path)) ?? [] })))
+  return makeTree(
+    xattrs.size === 0 ? entries : entries.map((entry) => ({ ...entry, xattrs: xattrs.get(onDisk(entry.path)) ?? [] })),
+  )
 }
 
 function node(path: ByteString, head: readonly string[]): NodeEntry {
@@ -120,7 +161,13 @@ function node(path: ByteString, head: readonly string[]): NodeEntry {
 function metadata(head: readonly string[], bits: number): Metadata {
   const mode = Number.parseInt(head[0] ?? '', 16)
   if ((mode & 0o170000) !== bits || (mode & ~0o177777) !== 0) throw damaged()
-  return { mode: mode & 0o7777, uid: whole(head[1]), gid: whole(head[2]), mtimeNs: nanoseconds(head[3] ?? ''), xattrs: [] }
+  return {
+    mode: mode & 0o7777,
+    uid: whole(head[1]),
+    gid: whole(head[2]),
+    mtimeNs: nanoseconds(head[3] ?? ''),
+    xattrs: [],
+  }
 }
 
 function nanoseconds(text: string): bigint {
@@ -138,13 +185,20 @@ function whole(text: string | undefined): number {
 function readXattrs(lines: readonly string[]): Map<string, Xattr[]> {
   const found = new Map<string, Xattr[]>()
   for (const line of lines) {
-    const match = /^([^\t]*)\t([^=]+)=0x((?:[0-9a-f]{2})*)$/.exec(line) ?? /^(.*)\t([^=]+)=0x((?:[0-9a-f]{2})*)$/s.exec(line)
+    const match =
+      /^([^\t]*)\t([^=]+)=0x((?:[0-9a-f]{2})*)$/.exec(line) ?? /^(.*)\t([^=]+)=0x((?:[0-9a-f]{2})*)$/s.exec(line)
     if (match === null) throw damaged()
     const [path, name] = [unescapeOctal(match[1] ?? ''), unescapeOctal(match[2] ?? '') as ByteString]
-    const value = (match[3] ?? '').replace(/../g, (pair) => String.fromCharCode(Number.parseInt(pair, 16))) as ByteString
+    const value = (match[3] ?? '').replace(/../g, (pair) =>
+      String.fromCharCode(Number.parseInt(pair, 16)),
+    ) as ByteString
     found.set(path, [...(found.get(path) ?? []), { name, value }])
   }
-  for (const [path, list] of found) found.set(path, list.toSorted((a, b) => (a.name < b.name ? -1 : 1)))
+  for (const [path, list] of found)
+    found.set(
+      path,
+      list.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+    )
   return found
 }
 

@@ -12,11 +12,21 @@ export function checkDevices(tree: Tree, allowAll: boolean): void {
   const nodes = tree.entries.filter((entry): entry is NodeEntry => entry.kind === 'char' || entry.kind === 'block')
   const whiteout = nodes.find((node) => node.kind === 'char' && node.major === 0 && node.minor === 0)
   if (whiteout !== undefined)
-    throw new VarveError('E_WHITEOUT_DEV', `cannot ship "${printable(whiteout.path)}": a character device 0:0 is a whiteout to overlayfs`, { hint: 'remove it from the source' })
+    throw new VarveError(
+      'E_WHITEOUT_DEV',
+      `cannot ship "${printable(whiteout.path)}": a character device 0:0 is a whiteout to overlayfs`,
+      { hint: 'remove it from the source' },
+    )
   const refused = nodes.filter((node) => node.kind === 'block' || !HARMLESS.has(`${node.major}:${node.minor}`))
   if (allowAll || refused.length === 0) return
-  const shown = refused.slice(0, 5).map((node) => `"${printable(node.path)}" (${node.kind} ${node.major}:${node.minor})`)
-  throw new VarveError('E_DEVICE', `cannot ship ${shown.join(', ')}${refused.length > 5 ? ` and ${refused.length - 5} more` : ''}: device nodes that reach hardware`, {
-    hint: 'remove them from the source, or push with --allow-devices',
-  })
+  const shown = refused
+    .slice(0, 5)
+    .map((node) => `"${printable(node.path)}" (${node.kind} ${node.major}:${node.minor})`)
+  throw new VarveError(
+    'E_DEVICE',
+    `cannot ship ${shown.join(', ')}${refused.length > 5 ? ` and ${refused.length - 5} more` : ''}: device nodes that reach hardware`,
+    {
+      hint: 'remove them from the source, or push with --allow-devices',
+    },
+  )
 }

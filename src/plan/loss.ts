@@ -16,7 +16,13 @@ const SECOND = 1_000_000_000n
 export function withoutLosses(tree: Tree, allowed: ReadonlySet<Loss>): Tree {
   refuse(tree, 'owners above 262143', (entry) => entry.uid > LARGEST_OWNER || entry.gid > LARGEST_OWNER, undefined)
   if (!allowed.has('xattrs')) refuse(tree, 'extended attributes', (entry) => entry.xattrs.length > 0, 'xattrs')
-  if (!allowed.has('mtimes')) refuse(tree, 'modification times that are no whole seconds after 1970', (entry) => wholeSeconds(entry) !== entry.mtimeNs, 'mtimes')
+  if (!allowed.has('mtimes'))
+    refuse(
+      tree,
+      'modification times that are no whole seconds after 1970',
+      (entry) => wholeSeconds(entry) !== entry.mtimeNs,
+      'mtimes',
+    )
   return makeTree(tree.entries.map((entry) => ({ ...entry, mtimeNs: wholeSeconds(entry), xattrs: [] })))
 }
 
@@ -31,7 +37,14 @@ function refuse(tree: Tree, what: string, loses: (entry: Entry) => boolean, loss
   if (lost.length === 0) return
   const shown = lost.slice(0, 5).map((entry) => `"${printable(entry.path === '' ? '.' : entry.path)}"`)
   const more = lost.length > shown.length ? ` and ${lost.length - shown.length} more` : ''
-  throw new VarveError('E_LOSS', `cannot restore ${what} on the host, whose tar is BusyBox's: ${shown.join(', ')}${more}`, {
-    hint: loss === undefined ? 'install GNU tar on the host' : `install GNU tar on the host, or give them up with --allow-loss ${loss}`,
-  })
+  throw new VarveError(
+    'E_LOSS',
+    `cannot restore ${what} on the host, whose tar is BusyBox's: ${shown.join(', ')}${more}`,
+    {
+      hint:
+        loss === undefined
+          ? 'install GNU tar on the host'
+          : `install GNU tar on the host, or give them up with --allow-loss ${loss}`,
+    },
+  )
 }

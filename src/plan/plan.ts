@@ -93,7 +93,11 @@ function keptPaths(target: Tree, before: ReadonlyMap<ByteString, Entry>): Set<By
     kept.add(entry.path)
   }
   // a group is kept whole or made anew whole, so that its new members have a file to be named after
-  const broken = new Set(filesOf(target).filter((file) => !kept.has(file.path)).map((file) => file.first))
+  const broken = new Set(
+    filesOf(target)
+      .filter((file) => !kept.has(file.path))
+      .map((file) => file.first),
+  )
   for (const file of filesOf(target)) if (broken.has(file.first)) kept.delete(file.path)
   return kept
 }
@@ -120,7 +124,11 @@ function sharedKeys(target: Tree): Set<string> {
 }
 
 /** Groups of the base whose inode the target already uses. */
-function takenGroups(target: Tree, kept: ReadonlySet<ByteString>, before: ReadonlyMap<ByteString, Entry>): Set<ByteString> {
+function takenGroups(
+  target: Tree,
+  kept: ReadonlySet<ByteString>,
+  before: ReadonlyMap<ByteString, Entry>,
+): Set<ByteString> {
   const taken = new Set<ByteString>()
   for (const file of filesOf(target)) {
     const old = kept.has(file.path) ? before.get(file.path) : undefined
@@ -148,7 +156,9 @@ function fileStep(
   const there = at.elsewhere.get(entry.sha256)
   if (there === undefined) return { kind: 'send', entry }
   const from = { tree: there.tree, path: there.file.path }
-  return inodeKey(there.file) === inodeKey(entry) && !at.shared.has(inodeKey(entry)) ? { kind: 'link', entry, from } : { kind: 'copy', entry, from }
+  return inodeKey(there.file) === inodeKey(entry) && !at.shared.has(inodeKey(entry))
+    ? { kind: 'link', entry, from }
+    : { kind: 'copy', entry, from }
 }
 
 /** The base's files by what makes them interchangeable and by contents. */
@@ -181,7 +191,10 @@ class BaseFiles {
 }
 
 /** Topmost paths of the base that the target has not, or not as they are; a directory stays where it is one in both. */
-function dropped(base: Tree | undefined, { target, kept }: { target: Tree; kept: ReadonlySet<ByteString> }): ByteString[] {
+function dropped(
+  base: Tree | undefined,
+  { target, kept }: { target: Tree; kept: ReadonlySet<ByteString> },
+): ByteString[] {
   if (base === undefined) return []
   const directories = new Set(target.entries.filter((entry) => entry.kind === 'directory').map((entry) => entry.path))
   const gone = new Set<ByteString>()
@@ -197,7 +210,10 @@ function dropped(base: Tree | undefined, { target, kept }: { target: Tree; kept:
 }
 
 /** Directories that change, and those whose time a change below would move. */
-function directorySteps(target: Tree, { before, touched }: { before: ReadonlyMap<ByteString, Entry>; touched: readonly ByteString[] }): Step[] {
+function directorySteps(
+  target: Tree,
+  { before, touched }: { before: ReadonlyMap<ByteString, Entry>; touched: readonly ByteString[] },
+): Step[] {
   const parents = new Set(touched.filter((path) => path !== '').map(parentOf))
   const directories = target.entries.filter((entry): entry is DirectoryEntry => entry.kind === 'directory')
   const wanted = new Set<ByteString>()
@@ -215,14 +231,25 @@ function directorySteps(target: Tree, { before, touched }: { before: ReadonlyMap
 
 function countChanges(target: Tree, base: Tree | undefined): Changes {
   const old = new Map((base?.entries ?? []).map((entry) => [entry.path, entry]))
-  const count = { total: target.entries.length, unchanged: 0, added: 0, changed: 0, metadata: 0, removed: 0, special: 0 }
+  const count = {
+    total: target.entries.length,
+    unchanged: 0,
+    added: 0,
+    changed: 0,
+    metadata: 0,
+    removed: 0,
+    special: 0,
+  }
   for (const entry of target.entries) {
     const was = old.get(entry.path)
     old.delete(entry.path)
     if (entry.kind !== 'file' && entry.kind !== 'directory' && entry.kind !== 'symlink') count.special++
     if (was === undefined) count.added++
     else if (isEqual(entry, was)) count.unchanged++
-    else if (isEqual({ ...entry, mode: was.mode, uid: was.uid, gid: was.gid, mtimeNs: was.mtimeNs, xattrs: was.xattrs }, was)) count.metadata++
+    else if (
+      isEqual({ ...entry, mode: was.mode, uid: was.uid, gid: was.gid, mtimeNs: was.mtimeNs, xattrs: was.xattrs }, was)
+    )
+      count.metadata++
     else count.changed++
   }
   return { ...count, removed: old.size }

@@ -1,6 +1,16 @@
 // Reads a directory as a tree: one walk of stat facts, and contents only of what changed since the last reading.
 import { createHash } from 'node:crypto'
-import { closeSync, fstatSync, lstatSync, openSync, readdirSync, readlinkSync, readSync, constants, type BigIntStats } from 'node:fs'
+import {
+  closeSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+  constants,
+  type BigIntStats,
+} from 'node:fs'
 import { VarveError, messageOf } from '../errors.ts'
 import { byteString, printable, type ByteString } from '../model/bytes.ts'
 import type { Entry, FileEntry, Metadata, Xattr } from '../model/entry.ts'
@@ -60,7 +70,11 @@ function walk(root: ByteString, options: ScanOptions): { found: Found[]; unreada
   found.push({ path: byteString(''), stats })
   const pending: ByteString[] = [byteString('')]
   for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
-    const names = attempt(() => readdirSync(onDisk(join(root, directory)), { encoding: 'latin1' }), directory, unreadable)
+    const names = attempt(
+      () => readdirSync(onDisk(join(root, directory)), { encoding: 'latin1' }),
+      directory,
+      unreadable,
+    )
     for (const name of names?.toSorted() ?? []) {
       const path = join(directory, byteString(name))
       const stats = attempt(() => lstatSync(onDisk(join(root, path)), { bigint: true }), path, unreadable)
@@ -68,7 +82,11 @@ function walk(root: ByteString, options: ScanOptions): { found: Found[]; unreada
       found.push({ path, stats })
       if (!stats.isDirectory()) continue
       if (stats.dev === found[0]?.stats.dev) pending.push(path)
-      else options.onWarning({ code: 'W_MOUNT', message: `did not read below "${printable(path)}": another file system is mounted there` })
+      else
+        options.onWarning({
+          code: 'W_MOUNT',
+          message: `did not read below "${printable(path)}": another file system is mounted there`,
+        })
     }
     if (found.length % 1024 === 0) options.onProgress?.({ entries: found.length, bytes: 0 })
   }
@@ -97,9 +115,17 @@ function digestOf(found: readonly Found[], hash: ChangeHash): bigint {
   return state.digest()
 }
 
-function readEntries(root: ByteString, found: readonly Found[], options: ScanOptions): { tree: Tree; facts: Map<ByteString, FileFact> } {
+function readEntries(
+  root: ByteString,
+  found: readonly Found[],
+  options: ScanOptions,
+): { tree: Tree; facts: Map<ByteString, FileFact> } {
   const before = options.previous?.facts() ?? new Map<ByteString, FileFact>()
-  const xattrs = readXattrs(root, found.map(({ path, stats }) => ({ path, kind: kindOf(stats) })), options.onWarning)
+  const xattrs = readXattrs(
+    root,
+    found.map(({ path, stats }) => ({ path, kind: kindOf(stats) })),
+    options.onWarning,
+  )
   const facts = new Map<ByteString, FileFact>()
   const firsts = firstPaths(found)
   warnOfLinkedSpecials(found, options)
@@ -110,10 +136,19 @@ function readEntries(root: ByteString, found: readonly Found[], options: ScanOpt
     const known = xattrs.get(path) ?? []
     if (stats.isFile()) {
       const first = firsts.get(`${stats.dev}:${stats.ino}`) ?? path
-      const fact = facts.get(first) ?? attempt(() => readFact(root, path, { stats, before: before.get(path), hash: options.hash }), path, unreadable)
+      const fact =
+        facts.get(first) ??
+        attempt(() => readFact(root, path, { stats, before: before.get(path), hash: options.hash }), path, unreadable)
       if (fact === undefined) continue
       facts.set(path, fact)
-      entries.push({ kind: 'file', path, ...metadata(stats, known), size: Number(fact.size), sha256: fact.sha256, first } satisfies FileEntry)
+      entries.push({
+        kind: 'file',
+        path,
+        ...metadata(stats, known),
+        size: Number(fact.size),
+        sha256: fact.sha256,
+        first,
+      } satisfies FileEntry)
       bytes += Number(fact.size)
     } else entries.push(special(root, path, { stats, known }))
     if (entries.length % 1024 === 0) options.onProgress?.({ entries: entries.length, bytes })
@@ -137,9 +172,15 @@ function firstPaths(found: readonly Found[]): Map<string, ByteString> {
 
 /** A symlink or device with several names arrives as several: only files are linked. */
 function warnOfLinkedSpecials(found: readonly Found[], options: ScanOptions): void {
-  const inodes = found.filter(({ stats }) => !stats.isFile() && !stats.isDirectory() && stats.nlink > 1n).map(({ stats }) => `${stats.dev}:${stats.ino}`)
+  const inodes = found
+    .filter(({ stats }) => !stats.isFile() && !stats.isDirectory() && stats.nlink > 1n)
+    .map(({ stats }) => `${stats.dev}:${stats.ino}`)
   const linked = inodes.length - new Set(inodes).size
-  if (linked > 0) options.onWarning({ code: 'W_HARDLINK', message: `${linked} hard links between symlinks or device nodes become entries of their own` })
+  if (linked > 0)
+    options.onWarning({
+      code: 'W_HARDLINK',
+      message: `${linked} hard links between symlinks or device nodes become entries of their own`,
+    })
 }
 
 function kindOf(stats: BigIntStats): Entry['kind'] {
@@ -150,32 +191,61 @@ function kindOf(stats: BigIntStats): Entry['kind'] {
   return stats.isBlockDevice() ? 'block' : 'char'
 }
 
-function special(root: ByteString, path: ByteString, { stats, known }: { stats: BigIntStats; known: readonly Xattr[] }): Entry {
+function special(
+  root: ByteString,
+  path: ByteString,
+  { stats, known }: { stats: BigIntStats; known: readonly Xattr[] },
+): Entry {
   const meta = { path, ...metadata(stats, known) }
   if (stats.isDirectory()) return { kind: 'directory', ...meta }
-  if (stats.isSymbolicLink()) return { kind: 'symlink', ...meta, target: byteString(readlinkSync(onDisk(join(root, path)), { encoding: 'latin1' })) }
+  if (stats.isSymbolicLink())
+    return {
+      kind: 'symlink',
+      ...meta,
+      target: byteString(readlinkSync(onDisk(join(root, path)), { encoding: 'latin1' })),
+    }
   if (stats.isFIFO()) return { kind: 'fifo', ...meta, major: 0, minor: 0 }
-  if (stats.isSocket()) throw new VarveError('E_SOCKET', `cannot ship "${printable(path)}": it is a socket`, { hint: 'stop the program that listens on it, or remove it' })
+  if (stats.isSocket())
+    throw new VarveError('E_SOCKET', `cannot ship "${printable(path)}": it is a socket`, {
+      hint: 'stop the program that listens on it, or remove it',
+    })
   return { kind: stats.isBlockDevice() ? 'block' : 'char', ...meta, ...deviceNumbers(stats.rdev) }
 }
 
 /** Linux's encoding: major in bits 8-19 and 32-63, minor in bits 0-7 and 20-31 (makedev(3)). */
 function deviceNumbers(rdev: bigint): { major: number; minor: number } {
-  return { major: Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n)), minor: Number((rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)) }
+  return {
+    major: Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n)),
+    minor: Number((rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)),
+  }
 }
 
 function metadata(stats: BigIntStats, xattrs: readonly Xattr[]): Metadata {
-  return { mode: Number(stats.mode & 0o7777n), uid: Number(stats.uid), gid: Number(stats.gid), mtimeNs: stats.mtimeNs, xattrs }
+  return {
+    mode: Number(stats.mode & 0o7777n),
+    uid: Number(stats.uid),
+    gid: Number(stats.gid),
+    mtimeNs: stats.mtimeNs,
+    xattrs,
+  }
 }
 
-function readFact(root: ByteString, path: ByteString, { stats, before, hash }: { stats: BigIntStats; before: FileFact | undefined; hash: ChangeHash }): FileFact {
+function readFact(
+  root: ByteString,
+  path: ByteString,
+  { stats, before, hash }: { stats: BigIntStats; before: FileFact | undefined; hash: ChangeHash },
+): FileFact {
   const fresh = { dev: stats.dev, ino: stats.ino, size: stats.size, mtimeNs: stats.mtimeNs, ctimeNs: stats.ctimeNs }
   if (before !== undefined && isSame(before, fresh)) return before
   const sha = createHash('sha256')
   if (stats.size <= BigInt(CHUNK)) {
     const bytes = Buffer.concat([...readContents(root, path, stats)])
     const xxh64 = hash.xxh64(bytes)
-    return { ...fresh, xxh64, sha256: before?.size === stats.size && before.xxh64 === xxh64 ? before.sha256 : sha.update(bytes).digest('hex') }
+    return {
+      ...fresh,
+      xxh64,
+      sha256: before?.size === stats.size && before.xxh64 === xxh64 ? before.sha256 : sha.update(bytes).digest('hex'),
+    }
   }
   const hint = hash.stream()
   for (const chunk of readContents(root, path, stats)) {
@@ -191,7 +261,10 @@ function isSame(a: FileFact, b: Omit<FileFact, 'xxh64' | 'sha256'>): boolean {
 
 /** Yields a file's bytes in chunks of at most 1 MiB; each is valid until the next is asked for. Throws E_SOURCE_CHANGED. */
 export function* readContents(root: ByteString, path: ByteString, expected: FileTimes): Generator<Buffer> {
-  const handle = openSync(onDisk(join(root, path)), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY)
+  const handle = openSync(
+    onDisk(join(root, path)),
+    constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY,
+  )
   try {
     const buffer = Buffer.allocUnsafe(Math.min(CHUNK, Number(expected.size) + 1))
     let total = 0
@@ -202,8 +275,15 @@ export function* readContents(root: ByteString, path: ByteString, expected: File
       if (total === Number(expected.size)) break
     }
     const after = fstatSync(handle, { bigint: true })
-    if (BigInt(total) !== expected.size || after.mtimeNs !== expected.mtimeNs || after.ctimeNs !== expected.ctimeNs || after.size !== expected.size)
-      throw new VarveError('E_SOURCE_CHANGED', `cannot read "${printable(path)}": it changed while it was read`, { hint: 'stop what writes to the source, then run again' })
+    if (
+      BigInt(total) !== expected.size ||
+      after.mtimeNs !== expected.mtimeNs ||
+      after.ctimeNs !== expected.ctimeNs ||
+      after.size !== expected.size
+    )
+      throw new VarveError('E_SOURCE_CHANGED', `cannot read "${printable(path)}": it changed while it was read`, {
+        hint: 'stop what writes to the source, then run again',
+      })
   } finally {
     closeSync(handle)
   }
@@ -219,16 +299,27 @@ function attempt<Value>(read: () => Value, path: ByteString, unreadable: string[
       return undefined
     }
     if (code === 'ENOENT' || code === 'ELOOP')
-      throw new VarveError('E_SOURCE_CHANGED', `cannot read "${printable(path)}": it went away while the source was read`, { cause: error })
+      throw new VarveError(
+        'E_SOURCE_CHANGED',
+        `cannot read "${printable(path)}": it went away while the source was read`,
+        { cause: error },
+      )
     if (error instanceof VarveError) throw error
     throw new VarveError('E_SOURCE', `cannot read "${printable(path)}": ${reason(error)}`, { cause: error })
   }
 }
 
 function cannotRead(root: ByteString, unreadable: readonly string[]): VarveError {
-  const shown = unreadable.slice(0, 10).map((path) => `"${path}"`).join(', ')
+  const shown = unreadable
+    .slice(0, 10)
+    .map((path) => `"${path}"`)
+    .join(', ')
   const more = unreadable.length > 10 ? ` and ${unreadable.length - 10} more` : ''
-  return new VarveError('E_SOURCE_UNREADABLE', `cannot read ${shown}${more} below "${printable(root)}": permission denied`, { hint: 'run varve with sudo, or as the owner of the files' })
+  return new VarveError(
+    'E_SOURCE_UNREADABLE',
+    `cannot read ${shown}${more} below "${printable(root)}": permission denied`,
+    { hint: 'run varve with sudo, or as the owner of the files' },
+  )
 }
 
 function reason(error: unknown): string {

@@ -27,7 +27,9 @@ export type Source = AsyncDisposable & {
   /** The tree, or the id of the tree that it still is since the remembered reading. */
   readonly tree: { readonly kind: 'read'; readonly tree: Tree } | { readonly kind: 'unchanged'; readonly id: string }
   /** What to remember of this reading; undefined where it could not be relied on. */
-  readonly reading: { readonly name: string; readonly digest: bigint; readonly facts: ReadonlyMap<ByteString, FileFact> } | undefined
+  readonly reading:
+    | { readonly name: string; readonly digest: bigint; readonly facts: ReadonlyMap<ByteString, FileFact> }
+    | undefined
   /** A file's bytes once more: at once where it is small. Throws E_SOURCE_CHANGED. */
   readonly contents: (file: FileEntry) => AsyncIterable<Uint8Array> | Uint8Array
   /** The text of a bundle's config.json. */
@@ -73,9 +75,13 @@ function openBundle(location: string, options: SourceOptions): Source {
     config = readFileSync(file, 'utf8')
     rootPath = (JSON.parse(config) as { root?: { path?: unknown } } | null)?.root?.path
   } catch (cause) {
-    throw new VarveError('E_SOURCE', `cannot read "${escapeControls(file)}": ${messageOf(cause)}`, { hint: 'a bundle is a directory with config.json and the root filesystem', cause })
+    throw new VarveError('E_SOURCE', `cannot read "${escapeControls(file)}": ${messageOf(cause)}`, {
+      hint: 'a bundle is a directory with config.json and the root filesystem',
+      cause,
+    })
   }
-  if (typeof rootPath !== 'string' || rootPath === '') throw new VarveError('E_SOURCE', `cannot use "${escapeControls(file)}": it has no root.path`)
+  if (typeof rootPath !== 'string' || rootPath === '')
+    throw new VarveError('E_SOURCE', `cannot use "${escapeControls(file)}": it has no root.path`)
   return openDirectory(resolve(location, rootPath), config, options)
 }
 
@@ -83,7 +89,12 @@ function openDirectory(location: string, config: string | undefined, options: So
   const root = realRoot(location)
   const name = `rootfs:${root}`
   const previous = options.reading(name)
-  const scan = scanDirectory(root, { hash: options.hash, previous, onWarning: options.onWarning, onProgress: options.onProgress })
+  const scan = scanDirectory(root, {
+    hash: options.hash,
+    previous,
+    onWarning: options.onWarning,
+    onProgress: options.onProgress,
+  })
   const facts = scan.tree === undefined ? previous?.facts : () => scan.facts
   return {
     tree: scan.tree === undefined ? { kind: 'unchanged', id: previous?.tree ?? '' } : { kind: 'read', tree: scan.tree },
@@ -94,7 +105,11 @@ function openDirectory(location: string, config: string | undefined, options: So
   }
 }
 
-function contentsOf(root: ByteString, file: FileEntry, fact: FileFact | undefined): AsyncIterable<Uint8Array> | Uint8Array {
+function contentsOf(
+  root: ByteString,
+  file: FileEntry,
+  fact: FileFact | undefined,
+): AsyncIterable<Uint8Array> | Uint8Array {
   if (fact === undefined) throw new VarveError('E_BUG', 'cannot read contents again: no facts were kept of the file')
   if (file.size <= SMALL) return Buffer.concat([...readContents(root, file.path, fact)])
   return copies(readContents(root, file.path, fact))
@@ -110,7 +125,11 @@ function realRoot(location: string): ByteString {
     return byteString(Buffer.from(realpathSync(location)).toString('latin1'))
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code
-    const why = code === 'ENOENT' ? 'there is no such directory' : code === 'EACCES' ? 'permission denied' : messageOf(cause)
-    throw new VarveError('E_SOURCE', `cannot read "${escapeControls(location)}": ${why}`, { hint: 'name the directory that holds bin, etc, usr ..., e.g. rootfs:./rootfs', cause })
+    const why =
+      code === 'ENOENT' ? 'there is no such directory' : code === 'EACCES' ? 'permission denied' : messageOf(cause)
+    throw new VarveError('E_SOURCE', `cannot read "${escapeControls(location)}": ${why}`, {
+      hint: 'name the directory that holds bin, etc, usr ..., e.g. rootfs:./rootfs',
+      cause,
+    })
   }
 }

@@ -11,7 +11,11 @@ type Owner = { readonly path: ByteString; readonly kind: Entry['kind'] }
 type OnWarning = (warning: { code: string; message: string }) => void
 
 /** `root` is a latin1 path. Entries without attributes are not in the answer. Names what it leaves out in one warning. */
-export function readXattrs(root: ByteString, owners: readonly Owner[], onWarning: OnWarning): Map<ByteString, readonly Xattr[]> {
+export function readXattrs(
+  root: ByteString,
+  owners: readonly Owner[],
+  onWarning: OnWarning,
+): Map<ByteString, readonly Xattr[]> {
   const found = new Map<ByteString, readonly Xattr[]>()
   const dropped = new Map<ByteString, number>()
   const raw: Owner[] = []
@@ -44,14 +48,22 @@ function readByName(path: string): Xattr[] | 'raw' {
   } catch (error) {
     if (/Invalid attribute/.test(messageOf(error))) return 'raw'
     if (/ENOTSUP|EOPNOTSUPP|not supported|os error 95/i.test(messageOf(error))) return []
-    throw new VarveError('E_SOURCE', `cannot read the extended attributes of "${printable(path)}": ${messageOf(error)}`, { cause: error })
+    throw new VarveError(
+      'E_SOURCE',
+      `cannot read the extended attributes of "${printable(path)}": ${messageOf(error)}`,
+      { cause: error },
+    )
   }
   if (names.length === 0) return []
   if (names.some((name) => name.includes('\ufffd'))) return 'raw'
   const attributes: Xattr[] = []
   for (const name of names) {
     const value = getAttributeSync(text, name)
-    if (value !== null) attributes.push({ name: byteString(Buffer.from(name).toString('latin1')), value: byteString(value.toString('latin1')) })
+    if (value !== null)
+      attributes.push({
+        name: byteString(Buffer.from(name).toString('latin1')),
+        value: byteString(value.toString('latin1')),
+      })
   }
   return attributes
 }
@@ -64,7 +76,11 @@ function readThroughGetfattr(root: ByteString, owners: readonly Owner[]): Map<Ow
     maxBuffer: 1 << 30,
   })
   if (run.error !== undefined || run.status === 127 || /getfattr: No such file/.test(run.stderr.toString()))
-    throw new VarveError('E_TOOL', 'cannot read the extended attributes of names that are not UTF-8: getfattr is not installed', { hint: 'apt-get install attr' })
+    throw new VarveError(
+      'E_TOOL',
+      'cannot read the extended attributes of names that are not UTF-8: getfattr is not installed',
+      { hint: 'apt-get install attr' },
+    )
   const byPath = new Map(owners.map((owner) => [`${root}/${owner.path}`, owner]))
   const found = new Map<Owner, Xattr[]>()
   let attributes: Xattr[] | undefined

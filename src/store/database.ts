@@ -14,10 +14,15 @@ export function openDatabase(directory: string): Handle {
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
   } catch (cause) {
-    throw new VarveError('E_IO', `cannot make the state directory "${directory}": ${messageOf(cause)}`, { hint: 'name another with --state-dir DIR', cause })
+    throw new VarveError('E_IO', `cannot make the state directory "${directory}": ${messageOf(cause)}`, {
+      hint: 'name another with --state-dir DIR',
+      cause,
+    })
   }
   if ((statSync(directory).mode & 0o022) !== 0)
-    throw new VarveError('E_IO', `cannot use the state directory "${directory}": others may write to it`, { hint: `chmod go-w ${directory}` })
+    throw new VarveError('E_IO', `cannot use the state directory "${directory}": others may write to it`, {
+      hint: `chmod go-w ${directory}`,
+    })
   const file = join(directory, 'manifest.db')
   try {
     return open(file)
@@ -53,7 +58,8 @@ function migrate(database: Handle): void {
   if (version === MIGRATIONS.length) return
   database
     .transaction(() => {
-      for (const file of MIGRATIONS.slice(Number(database.pragma('user_version', { simple: true })))) database.exec(readFileSync(new URL(`./${file}`, import.meta.url), 'utf8'))
+      for (const file of MIGRATIONS.slice(Number(database.pragma('user_version', { simple: true }))))
+        database.exec(readFileSync(new URL(`./${file}`, import.meta.url), 'utf8'))
       database.pragma(`application_id = ${APPLICATION_ID}`)
       database.pragma(`user_version = ${MIGRATIONS.length}`)
     })

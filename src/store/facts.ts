@@ -25,7 +25,7 @@ export function packFacts(facts: ReadonlyMap<ByteString, FileFact>): Buffer {
 
 export function unpackFacts(blob: Buffer): Map<ByteString, FileFact> {
   const facts = new Map<ByteString, FileFact>()
-  for (let at = 0; at + FIXED <= blob.length; ) {
+  for (let at = 0; at + FIXED <= blob.length;) {
     const pathAt = at + FIXED
     const end = pathAt + blob.readUInt16LE(at)
     facts.set(byteString(blob.toString('latin1', pathAt, end)), {

@@ -40,12 +40,16 @@ export function openManifest(directory: string): Manifest {
 
   const index = (ids: readonly string[]): void => {
     const missing = database
-      .prepare<[string], { key: number; id: string }>('SELECT key, id FROM tree WHERE indexed = 0 AND id IN (SELECT value FROM json_each(?))')
+      .prepare<[string], { key: number; id: string }>(
+        'SELECT key, id FROM tree WHERE indexed = 0 AND id IN (SELECT value FROM json_each(?))',
+      )
       .all(JSON.stringify(ids))
     const insert = database.prepare('INSERT OR IGNORE INTO contents (sha256, tree, position) VALUES (?, ?, ?)')
     for (const { key, id } of missing) {
       const files = filesOf(tree(id) ?? { entries: [] })
-      const rows = files.map((file, position) => ({ sha: Buffer.from(file.sha256, 'hex'), position })).toSorted((a, b) => Buffer.compare(a.sha, b.sha))
+      const rows = files
+        .map((file, position) => ({ sha: Buffer.from(file.sha256, 'hex'), position }))
+        .toSorted((a, b) => Buffer.compare(a.sha, b.sha))
       database
         .transaction(() => {
           for (const row of rows) insert.run(row.sha, key, row.position)
@@ -58,33 +62,44 @@ export function openManifest(directory: string): Manifest {
   return {
     reading(source) {
       const row = database
-        .prepare<[Buffer], { digest: Buffer; tree: string; facts: Buffer }>('SELECT digest, tree, facts FROM source WHERE name = ?')
+        .prepare<[Buffer], { digest: Buffer; tree: string; facts: Buffer }>(
+          'SELECT digest, tree, facts FROM source WHERE name = ?',
+        )
         .get(Buffer.from(source))
       return row && { digest: row.digest.readBigUInt64BE(), tree: row.tree, facts: () => unpackFacts(row.facts) }
     },
     keepReading(source, reading) {
       const digest = Buffer.alloc(8)
       digest.writeBigUInt64BE(reading.digest)
-      database.prepare('INSERT OR REPLACE INTO source (name, digest, tree, facts) VALUES (?, ?, ?, ?)').run(Buffer.from(source), digest, reading.tree, packFacts(reading.facts))
+      database
+        .prepare('INSERT OR REPLACE INTO source (name, digest, tree, facts) VALUES (?, ?, ?, ?)')
+        .run(Buffer.from(source), digest, reading.tree, packFacts(reading.facts))
     },
     summary: (id) => database.prepare<[string], TreeSummary>('SELECT entries, bytes FROM tree WHERE id = ?').get(id),
     tree,
     keepTree(id, made) {
       decoded.set(id, made)
       const manifest = Buffer.concat(Array.from(encodeManifest(made), (piece) => Buffer.from(piece, 'latin1')))
-      database.prepare('INSERT OR IGNORE INTO tree (id, entries, bytes, manifest) VALUES (?, ?, ?, ?)').run(id, made.entries.length, rootfsBytes(made), manifest)
+      database
+        .prepare('INSERT OR IGNORE INTO tree (id, entries, bytes, manifest) VALUES (?, ?, ?, ?)')
+        .run(id, made.entries.length, rootfsBytes(made), manifest)
     },
     holdings(host, epoch) {
       const row = database.prepare<[string], { epoch: string }>('SELECT epoch FROM host WHERE name = ?').get(host)
       if (row?.epoch !== epoch) return undefined
-      return database.prepare<[string], { tree: string }>('SELECT tree FROM holding WHERE host = ?').all(host).map((held) => held.tree)
+      return database
+        .prepare<[string], { tree: string }>('SELECT tree FROM holding WHERE host = ?')
+        .all(host)
+        .map((held) => held.tree)
     },
     keepHoldings(host, epoch, trees) {
       database
         .transaction(() => {
           database.prepare('DELETE FROM host WHERE name = ?').run(host)
           database.prepare('INSERT INTO host (name, epoch) VALUES (?, ?)').run(host, epoch)
-          database.prepare('INSERT INTO holding (host, tree) SELECT ?, value FROM json_each(?)').run(host, JSON.stringify(trees))
+          database
+            .prepare('INSERT INTO holding (host, tree) SELECT ?, value FROM json_each(?)')
+            .run(host, JSON.stringify(trees))
         })
         .immediate()
     },

@@ -57,7 +57,9 @@ export function encodeHeader(
     throw refused(member, 'E_PATH_EMPTY', 'what it links to is empty or contains a NUL byte')
   const seconds = member.mtimeNs / NS
   const plain = {
-    name: isCut(member) ? fitsField(name) : fitsName(member.kind === 'directory' && !name.endsWith('/') ? `${name}/` : name),
+    name: isCut(member)
+      ? fitsField(name)
+      : fitsName(member.kind === 'directory' && !name.endsWith('/') ? `${name}/` : name),
     target: target === undefined || fitsField(target),
     uid: member.uid <= LARGEST_ID,
     gid: member.gid <= LARGEST_ID,
@@ -90,7 +92,11 @@ function deviceBlock(member: DeviceMember, header: HeaderArgument): Buffer {
   const block = Buffer.alloc(BLOCK)
   block.write(header.name, 0, 'latin1')
   const mode = (member.mode & 0o7777).toString(8).padStart(7, '0')
-  block.write([mode, digits(header.uid ?? 0), digits(header.gid ?? 0)].map((field) => `${field}\0`).join(''), 100, 'latin1')
+  block.write(
+    [mode, digits(header.uid ?? 0), digits(header.gid ?? 0)].map((field) => `${field}\0`).join(''),
+    100,
+    'latin1',
+  )
   block.write(`${octal(0)}\0${octal((header.mtime?.getTime() ?? 0) / 1000)}\0`, 124, 'latin1')
   block.write(member.kind === 'char' ? '3' : '4', 156, 'latin1')
   block.write('ustar\x0000', 257, 'latin1')

@@ -102,12 +102,21 @@ function sshOptions({ login, ask }: Context): Parameters<typeof connectSsh>[1] {
 /** Overlayfs reads `:`, `,` and `\` in paths as its own, and a path must mean the same in every shell. */
 function checkPath(path: string): void {
   if (!/^\/[A-Za-z0-9_./-]+$/.test(path) || path.split('/').includes('..'))
-    throw new VarveError('E_USAGE', `cannot use "${escapeControls(path)}" on the host: it is no absolute path of letters, digits, "_", "-" and "."`, { hint: 'write for example --store /srv/varve' })
+    throw new VarveError(
+      'E_USAGE',
+      `cannot use "${escapeControls(path)}" on the host: it is no absolute path of letters, digits, "_", "-" and "."`,
+      { hint: 'write for example --store /srv/varve' },
+    )
 }
 
 /** Refuses a host that lacks what the runtime is made of, before anything is sent. */
 export function checkTools({ tools }: Survey): void {
-  if (tools.tar === 'none') throw new VarveError('E_TOOL', 'cannot use the host: it has neither GNU tar nor BusyBox tar', { hint: 'apt-get install tar' })
+  if (tools.tar === 'none')
+    throw new VarveError('E_TOOL', 'cannot use the host: it has neither GNU tar nor BusyBox tar', {
+      hint: 'apt-get install tar',
+    })
   if (tools.missing.length > 0)
-    throw new VarveError('E_TOOL', `cannot use the host: it lacks ${tools.missing.join(', ')}`, { hint: 'apt-get install coreutils findutils sed mawk mount' })
+    throw new VarveError('E_TOOL', `cannot use the host: it lacks ${tools.missing.join(', ')}`, {
+      hint: 'apt-get install coreutils findutils sed mawk mount',
+    })
 }

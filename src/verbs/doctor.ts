@@ -4,30 +4,68 @@ import { hostText, type HostRef } from '../model/names.ts'
 import { connect, type Context } from './context.ts'
 
 export type Finding = { readonly level: 'ok' | 'cost' | 'fatal'; readonly what: string; readonly hint?: string }
-export type Diagnosis = { readonly host: string; readonly kernel: string; readonly machine: string; readonly findings: readonly Finding[] }
+export type Diagnosis = {
+  readonly host: string
+  readonly kernel: string
+  readonly machine: string
+  readonly findings: readonly Finding[]
+}
 
 export async function doctor(host: HostRef, context: Context): Promise<Diagnosis> {
   await using connected = await connect(host, context)
   const survey = await connected.survey(undefined)
-  return { host: hostText(host), kernel: survey.tools.kernel, machine: survey.tools.machine, findings: [...findingsOf(survey)] }
+  return {
+    host: hostText(host),
+    kernel: survey.tools.kernel,
+    machine: survey.tools.machine,
+    findings: [...findingsOf(survey)],
+  }
 }
 
 function* findingsOf({ tools, epoch, trees }: Survey): Generator<Finding> {
   yield { level: 'ok', what: 'became root' }
   if (tools.tar === 'none') yield { level: 'fatal', what: 'no tar', hint: 'apt-get install tar' }
-  else if (tools.tar === 'busybox') yield { level: 'cost', what: "tar is BusyBox's: no extended attributes, no mtimes below a second", hint: 'install GNU tar' }
+  else if (tools.tar === 'busybox')
+    yield {
+      level: 'cost',
+      what: "tar is BusyBox's: no extended attributes, no mtimes below a second",
+      hint: 'install GNU tar',
+    }
   else yield { level: 'ok', what: 'GNU tar' }
-  if (tools.missing.length > 0) yield { level: 'fatal', what: `lacks ${tools.missing.join(', ')}`, hint: 'apt-get install coreutils findutils sed mawk mount' }
+  if (tools.missing.length > 0)
+    yield {
+      level: 'fatal',
+      what: `lacks ${tools.missing.join(', ')}`,
+      hint: 'apt-get install coreutils findutils sed mawk mount',
+    }
   const codec = (['zstd', 'xz', 'gzip'] as const).find(tools.has)
   if (codec === 'zstd') yield { level: 'ok', what: 'zstd' }
-  else yield { level: 'cost', what: codec === undefined ? 'no zstd, xz or gzip: deltas travel uncompressed' : `no zstd: deltas travel as ${codec}`, hint: 'apt-get install zstd' }
+  else
+    yield {
+      level: 'cost',
+      what:
+        codec === undefined ? 'no zstd, xz or gzip: deltas travel uncompressed' : `no zstd: deltas travel as ${codec}`,
+      hint: 'apt-get install zstd',
+    }
   if (tools.has('overlay') && tools.filesystem !== 'overlayfs') yield { level: 'ok', what: 'overlayfs' }
-  else yield { level: 'cost', what: 'no overlayfs for the store: every generation is a copy', hint: 'put the store on ext4, xfs, btrfs or tmpfs with --store DIR' }
-  if (!tools.has('flock')) yield { level: 'cost', what: 'no flock: locks by a directory in /run', hint: 'apt-get install util-linux' }
-  if (!tools.has('getfattr')) yield { level: 'cost', what: 'no getfattr: extended attributes are restored but not read back', hint: 'apt-get install attr' }
+  else
+    yield {
+      level: 'cost',
+      what: 'no overlayfs for the store: every generation is a copy',
+      hint: 'put the store on ext4, xfs, btrfs or tmpfs with --store DIR',
+    }
+  if (!tools.has('flock'))
+    yield { level: 'cost', what: 'no flock: locks by a directory in /run', hint: 'apt-get install util-linux' }
+  if (!tools.has('getfattr'))
+    yield {
+      level: 'cost',
+      what: 'no getfattr: extended attributes are restored but not read back',
+      hint: 'apt-get install attr',
+    }
   const engines = (['runc', 'crun', 'podman', 'systemd-nspawn'] as const).filter(tools.has)
   if (engines.length > 0) yield { level: 'ok', what: `engines: ${engines.join(', ')}` }
   else yield { level: 'cost', what: 'no engine: nothing can run what is pushed', hint: 'apt-get install runc' }
   yield { level: 'ok', what: epoch === undefined ? 'no store yet' : `store with ${trees.length} trees` }
-  if (tools.freeKib !== undefined) yield { level: tools.freeKib < 262_144 ? 'cost' : 'ok', what: `${Math.floor(tools.freeKib / 1024)} MiB free` }
+  if (tools.freeKib !== undefined)
+    yield { level: tools.freeKib < 262_144 ? 'cost' : 'ok', what: `${Math.floor(tools.freeKib / 1024)} MiB free` }
 }

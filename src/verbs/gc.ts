@@ -18,7 +18,11 @@ export async function gc(at: { host: HostRef; keep: number; dryRun: boolean }, c
   return {
     host: hostText(at.host),
     dryRun: at.dryRun,
-    generations: freed.filter((words) => words[1] === 'generation').map((words) => ({ container: parseContainerName(words[2] ?? ''), number: number(words[3]) })),
-    trees: freed.filter((words) => words[1] === 'tree').map((words) => ({ id: treeIdOf(words[2]?.slice(0, 64)), bytes: number(words[3] ?? '0') * 1024 })),
+    generations: freed
+      .filter((words) => words[1] === 'generation')
+      .map((words) => ({ container: parseContainerName(words[2] ?? ''), number: number(words[3]) })),
+    trees: freed
+      .filter((words) => words[1] === 'tree')
+      .map((words) => ({ id: treeIdOf(words[2]?.slice(0, 64)), bytes: number(words[3] ?? '0') * 1024 })),
   }
 }

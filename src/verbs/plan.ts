@@ -18,7 +18,10 @@ export type Planned = {
 export type Item = { readonly action: Step['kind'] | 'drop'; readonly path: string; readonly from?: string }
 
 /** `output` is a file that gets the delta's bytes. */
-export async function plan(options: ShipOptions & { readonly output: string | undefined }, context: Context): Promise<Planned> {
+export async function plan(
+  options: ShipOptions & { readonly output: string | undefined },
+  context: Context,
+): Promise<Planned> {
   const watch = new Stopwatch()
   using manifest = manifestOf(context)
   await using source = await watch.time('scan', () => readSource(options.source, manifest, context))
@@ -28,16 +31,37 @@ export async function plan(options: ShipOptions & { readonly output: string | un
   const now = nowOf(survey, options.target)
   const current = isCurrent(wanted, now, options)
   context.onEvent({ kind: 'step', step: 'plan' })
-  const made = survey.trees.includes(wanted.id) ? undefined : await watch.time('plan', () => planFor(wanted, { connected, survey, now, manifest, options, reuse: true }))
+  const made = survey.trees.includes(wanted.id)
+    ? undefined
+    : await watch.time('plan', () => planFor(wanted, { connected, survey, now, manifest, options, reuse: true }))
   const chunks = made === undefined ? undefined : deltaOf(made, { source, wanted, survey, connected, context }).chunks
   const delta = chunks === undefined ? 0 : await watch.time('delta', () => drain(chunks, options.output))
   const items: Item[] = [
     ...(made?.drop ?? []).map((path) => ({ action: 'drop' as const, path })),
-    ...(made?.steps ?? []).map((step) => ({ action: step.kind, path: step.entry.path, ...('from' in step ? { from: step.from.path } : {}) })),
+    ...(made?.steps ?? []).map((step) => ({
+      action: step.kind,
+      path: step.entry.path,
+      ...('from' in step ? { from: step.from.path } : {}),
+    })),
   ]
   context.onEvent({ kind: 'step', step: 'done' })
   const generation = current ? (now.generation?.number ?? 0) : (now.container?.next ?? 1)
-  return { report: reportOf({ options, source, wanted, connected, now, watch, plan: made, delta, generation, bundles: context.bundles }), changes: !current, items }
+  return {
+    report: reportOf({
+      options,
+      source,
+      wanted,
+      connected,
+      now,
+      watch,
+      plan: made,
+      delta,
+      generation,
+      bundles: context.bundles,
+    }),
+    changes: !current,
+    items,
+  }
 }
 
 async function drain(chunks: AsyncIterable<Uint8Array>, output: string | undefined): Promise<number> {
@@ -55,7 +79,8 @@ async function drain(chunks: AsyncIterable<Uint8Array>, output: string | undefin
     await file.sync()
     return bytes
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') throw new VarveError('E_USAGE', `cannot write "${output}": it exists`, { cause })
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST')
+      throw new VarveError('E_USAGE', `cannot write "${output}": it exists`, { cause })
     if (cause instanceof VarveError) throw cause
     throw new VarveError('E_IO', `cannot write "${output}": ${messageOf(cause)}`, { cause })
   }

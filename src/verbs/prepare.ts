@@ -41,16 +41,27 @@ export type Wanted = {
 
 export function wantedOn(survey: Survey, source: ReadSource, options: ShipOptions, manifest: Manifest): Wanted {
   checkTools(survey)
-  if (source.entries < 2) throw new VarveError('E_EMPTY', 'cannot push the source: it is empty', { hint: 'name the directory that holds bin, etc, usr ...' })
+  if (source.entries < 2)
+    throw new VarveError('E_EMPTY', 'cannot push the source: it is empty', {
+      hint: 'name the directory that holds bin, etc, usr ...',
+    })
   if (options.rootfs === 'overlay' && !survey.tools.has('overlay'))
-    throw new VarveError('E_OVERLAY', 'cannot use overlay on the host: its kernel has no overlayfs', { hint: 'push with --rootfs copy' })
+    throw new VarveError('E_OVERLAY', 'cannot use overlay on the host: its kernel has no overlayfs', {
+      hint: 'push with --rootfs copy',
+    })
   const given = source.config
   const config = (rootPath: string): string =>
-    given === undefined ? minimalConfig(options.process, options.target.container, rootPath) : rewriteConfig(given, rootPath)
-  const fitted = survey.tools.tar === 'busybox' ? fittedTree(source.tree(), options.allowLoss, manifest) : { id: source.id, tree: source.tree }
+    given === undefined
+      ? minimalConfig(options.process, options.target.container, rootPath)
+      : rewriteConfig(given, rootPath)
+  const fitted =
+    survey.tools.tar === 'busybox'
+      ? fittedTree(source.tree(), options.allowLoss, manifest)
+      : { id: source.id, tree: source.tree }
   return {
     ...fitted,
-    rootfs: options.rootfs ?? (survey.tools.has('overlay') && survey.tools.filesystem !== 'overlayfs' ? 'overlay' : 'copy'),
+    rootfs:
+      options.rootfs ?? (survey.tools.has('overlay') && survey.tools.filesystem !== 'overlayfs' ? 'overlay' : 'copy'),
     config,
     configSha256: sha256(config('rootfs')),
   }
@@ -84,12 +95,14 @@ export async function planFor(
   checkDevices(tree, at.options.allowDevices)
   const held = at.reuse ? await knownTrees(at) : []
   const current = at.now.generation?.tree
-  const previous = current !== undefined && at.manifest.summary(current) !== undefined ? treeOf(current, at.manifest) : undefined
+  const previous =
+    current !== undefined && at.manifest.summary(current) !== undefined ? treeOf(current, at.manifest) : undefined
   const baseId = current !== undefined && held.includes(current) ? current : mostAlike(tree, held, at.manifest)
   const base = baseId === undefined ? undefined : { id: baseId, tree: treeOf(baseId, at.manifest) }
   const missing = missingContents(tree, base?.tree)
   const others = held.filter((id) => id !== baseId)
-  const elsewhere = missing.length > 0 && others.length > 0 ? at.manifest.find(missing, others) : new Map<string, never>()
+  const elsewhere =
+    missing.length > 0 && others.length > 0 ? at.manifest.find(missing, others) : new Map<string, never>()
   return makePlan({ target: { id: wanted.id, tree }, base, previous, elsewhere })
 }
 
@@ -101,7 +114,15 @@ function mostAlike(tree: Tree, held: readonly string[], manifest: Manifest): str
 }
 
 /** The host's trees whose entries are known here; those that are not are asked for, in one round trip. */
-async function knownTrees({ connected, survey, manifest }: { connected: Connected; survey: Survey; manifest: Manifest }): Promise<string[]> {
+async function knownTrees({
+  connected,
+  survey,
+  manifest,
+}: {
+  connected: Connected
+  survey: Survey
+  manifest: Manifest
+}): Promise<string[]> {
   if (survey.epoch === undefined) return []
   const name = hostText(connected.host)
   const remembered = manifest.holdings(name, survey.epoch) ?? survey.trees
@@ -116,7 +137,11 @@ async function knownTrees({ connected, survey, manifest }: { connected: Connecte
   return remembered.filter((id) => manifest.summary(id) !== undefined)
 }
 
-async function fetchManifest(connected: Connected, id: string, actual = false): Promise<ReturnType<typeof byteString> | undefined> {
+async function fetchManifest(
+  connected: Connected,
+  id: string,
+  actual = false,
+): Promise<ReturnType<typeof byteString> | undefined> {
   try {
     const { payload } = await connected.session.ask(['manifest', id, ...(actual ? ['actual'] : [])])
     if (payload === undefined) return undefined
@@ -134,12 +159,16 @@ function codecFor(survey: Survey, connected: Connected): Codec {
   return (['zstd', 'xz', 'gzip'] as const).find((codec) => survey.tools.has(codec)) ?? 'none'
 }
 
-export function deltaOf(plan: Plan, at: { source: ReadSource; wanted: Wanted; survey: Survey; connected: Connected; context: Context }): Encoded {
+export function deltaOf(
+  plan: Plan,
+  at: { source: ReadSource; wanted: Wanted; survey: Survey; connected: Connected; context: Context },
+): Encoded {
   return encodeDelta(plan, {
     tree: at.wanted.tree(),
     dialect: at.survey.tools.tar === 'busybox' ? 'gnu' : 'pax',
     codec: codecFor(at.survey, at.connected),
     contents: at.source.contents,
-    onProgress: (contents) => at.context.onEvent({ kind: 'send', contents, ofContents: plan.bytes.changed, sent: at.connected.traffic().sent }),
+    onProgress: (contents) =>
+      at.context.onEvent({ kind: 'send', contents, ofContents: plan.bytes.changed, sent: at.connected.traffic().sent }),
   })
 }

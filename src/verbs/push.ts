@@ -36,7 +36,10 @@ type At = {
   wanted: Wanted
 }
 
-async function keepCurrent(options: ShipOptions, { connected, now }: { connected: Connected; now: Now }): Promise<Shipped> {
+async function keepCurrent(
+  options: ShipOptions,
+  { connected, now }: { connected: Connected; now: Now },
+): Promise<Shipped> {
   const mounted = now.generation?.rootfs === 'copy' || now.container?.mounted === true
   if (!mounted) await connected.session.ask(['converge', options.target.container])
   return { plan: undefined, delta: 0, generation: now.generation?.number ?? 0 }
@@ -56,7 +59,11 @@ async function send(options: ShipOptions, at: At): Promise<{ plan: Plan; delta: 
     return await sendOnce(options, at, true)
   } catch (error) {
     if (!hasCode(error, 'E_BASE_MISSING') && !hasCode(error, 'E_HASH')) throw error
-    at.context.onEvent({ kind: 'warning', code: 'W_HEAL', message: `the host does not hold what it should (${error.message}): sending everything` })
+    at.context.onEvent({
+      kind: 'warning',
+      code: 'W_HEAL',
+      message: `the host does not hold what it should (${error.message}): sending everything`,
+    })
     return sendOnce(options, { ...at, survey: await at.connected.survey(options.target.container) }, false)
   }
 }
@@ -69,7 +76,16 @@ async function sendOnce(options: ShipOptions, at: At, reuse: boolean): Promise<{
   const delta = deltaOf(plan, at)
   const upload = await at.watch.time('transfer', () => at.connected.session.upload(delta.chunks))
   at.context.onEvent({ kind: 'step', step: 'apply' })
-  const words = ['receive', plan.tree, plan.base ?? '-', upload.name, String(upload.size), upload.sha256, delta.codec, String(delta.raw())]
+  const words = [
+    'receive',
+    plan.tree,
+    plan.base ?? '-',
+    upload.name,
+    String(upload.size),
+    upload.sha256,
+    delta.codec,
+    String(delta.raw()),
+  ]
   await at.watch.time('apply', () => at.connected.session.ask(words))
   return { plan, delta: upload.size }
 }
@@ -86,11 +102,24 @@ async function activate(options: ShipOptions, at: At): Promise<number> {
   }
 }
 
-async function activateAs(rootfs: 'overlay' | 'copy', number: number, { options, at }: { options: ShipOptions; at: At }): Promise<number> {
+async function activateAs(
+  rootfs: 'overlay' | 'copy',
+  number: number,
+  { options, at }: { options: ShipOptions; at: At },
+): Promise<number> {
   const rootPath = `${at.context.store}/c/${options.target.container}/bundle/${number}/rootfs`
   const body = Buffer.from(at.wanted.config(rootPath))
   const expected = String(at.now.container?.current ?? 0)
-  const words = ['activate', options.target.container, expected, String(number), at.wanted.id, rootfs, at.wanted.configSha256, String(body.length)]
+  const words = [
+    'activate',
+    options.target.container,
+    expected,
+    String(number),
+    at.wanted.id,
+    rootfs,
+    at.wanted.configSha256,
+    String(body.length),
+  ]
   await at.connected.session.ask(words, body)
   return number
 }
@@ -99,7 +128,15 @@ async function activateAs(rootfs: 'overlay' | 'copy', number: number, { options,
 function checkSpace(plan: Plan, { tools }: Survey): void {
   const needKib = Math.ceil((plan.bytes.changed * 2) / 1024) + plan.steps.length * 4 + 65_536
   if (tools.freeKib !== undefined && tools.freeKib < needKib)
-    throw new VarveError('E_NOSPACE', `cannot send the delta: the store has ${tools.freeKib} KiB free and needs ${needKib} KiB`, { hint: 'varve gc HOST frees what no generation needs' })
+    throw new VarveError(
+      'E_NOSPACE',
+      `cannot send the delta: the store has ${tools.freeKib} KiB free and needs ${needKib} KiB`,
+      { hint: 'varve gc HOST frees what no generation needs' },
+    )
   if (tools.freeInodes !== undefined && tools.freeInodes > 0 && tools.freeInodes < plan.entries.total + 1024)
-    throw new VarveError('E_NOINODES', `cannot send the delta: the store has ${tools.freeInodes} inodes free and needs ${plan.entries.total + 1024}`, { hint: 'varve gc HOST frees what no generation needs' })
+    throw new VarveError(
+      'E_NOINODES',
+      `cannot send the delta: the store has ${tools.freeInodes} inodes free and needs ${plan.entries.total + 1024}`,
+      { hint: 'varve gc HOST frees what no generation needs' },
+    )
 }

@@ -47,7 +47,8 @@ export async function readSource(ref: SourceRef, manifest: Manifest, context: Co
 function remember(source: Source, tree: Tree, manifest: Manifest): string {
   const id = treeId(tree)
   manifest.keepTree(id, tree)
-  if (source.reading !== undefined) manifest.keepReading(source.reading.name, { digest: source.reading.digest, tree: id, facts: source.reading.facts })
+  if (source.reading !== undefined)
+    manifest.keepReading(source.reading.name, { digest: source.reading.digest, tree: id, facts: source.reading.facts })
   return id
 }
 

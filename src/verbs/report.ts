@@ -15,9 +15,20 @@ export type Report = {
   readonly previous: number
   /** Where the generation stands on the host: what an engine is given. */
   readonly bundle: string
-  readonly layers: readonly { readonly id: string; readonly origin: string; readonly state: 'present' | 'sent'; readonly entries: number }[]
+  readonly layers: readonly {
+    readonly id: string
+    readonly origin: string
+    readonly state: 'present' | 'sent'
+    readonly entries: number
+  }[]
   readonly entries: Changes
-  readonly bytes: { readonly rootfs: number; readonly changed: number; readonly delta: number; readonly sent: number; readonly received: number }
+  readonly bytes: {
+    readonly rootfs: number
+    readonly changed: number
+    readonly delta: number
+    readonly sent: number
+    readonly received: number
+  }
   readonly roundTrips: number
   readonly seconds: Readonly<Record<Part | 'total', number>>
 }
@@ -38,7 +49,14 @@ export class Stopwatch {
   seconds(): Report['seconds'] {
     const round = (ms: number): number => Math.round(ms) / 1000
     const { scan, plan, delta, transfer, apply } = this.parts
-    return { scan: round(scan), plan: round(plan), delta: round(delta), transfer: round(transfer), apply: round(apply), total: round(performance.now() - this.started) }
+    return {
+      scan: round(scan),
+      plan: round(plan),
+      delta: round(delta),
+      transfer: round(transfer),
+      apply: round(apply),
+      total: round(performance.now() - this.started),
+    }
   }
 }
 
@@ -55,14 +73,29 @@ export function reportOf(from: {
   bundles: string
 }): Report {
   const { options, source, wanted, plan } = from
-  const unchanged: Changes = { total: source.entries, unchanged: source.entries, added: 0, changed: 0, metadata: 0, removed: 0, special: 0 }
+  const unchanged: Changes = {
+    total: source.entries,
+    unchanged: source.entries,
+    added: 0,
+    changed: 0,
+    metadata: 0,
+    removed: 0,
+    special: 0,
+  }
   return {
     host: hostText(options.target.host),
     container: options.target.container,
     generation: from.generation,
     previous: from.now.container?.current ?? 0,
     bundle: `${from.bundles}/${options.target.container}`,
-    layers: [{ id: wanted.id, origin: `${options.source.kind}:${options.source.location}`, state: plan === undefined ? 'present' : 'sent', entries: source.entries }],
+    layers: [
+      {
+        id: wanted.id,
+        origin: `${options.source.kind}:${options.source.location}`,
+        state: plan === undefined ? 'present' : 'sent',
+        entries: source.entries,
+      },
+    ],
     entries: plan?.entries ?? unchanged,
     bytes: { rootfs: source.bytes, changed: plan?.bytes.changed ?? 0, delta: from.delta, ...from.connected.traffic() },
     roundTrips: from.connected.session.roundTrips(),

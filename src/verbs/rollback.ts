@@ -3,7 +3,14 @@ import { number, treeIdOf } from '../host/replies.ts'
 import { hostText, type Target } from '../model/names.ts'
 import { connect, type Context } from './context.ts'
 
-export type RolledBack = { readonly host: string; readonly container: string; readonly generation: number; readonly from: number; readonly tree: string; readonly bundle: string }
+export type RolledBack = {
+  readonly host: string
+  readonly container: string
+  readonly generation: number
+  readonly from: number
+  readonly tree: string
+  readonly bundle: string
+}
 
 /** `to` is a generation's number; undefined is the one before the current. Throws E_GEN, E_NO_CONTAINER, E_CONFLICT. */
 export async function rollback(at: { target: Target; to: number | undefined }, context: Context): Promise<RolledBack> {

@@ -12,16 +12,26 @@ export type Status = {
   readonly containers: readonly (Container & { readonly bundle: string })[]
 }
 
-export async function status(at: { host: HostRef; container: ContainerName | undefined }, context: Context): Promise<Status> {
+export async function status(
+  at: { host: HostRef; container: ContainerName | undefined },
+  context: Context,
+): Promise<Status> {
   await using connected = await connect(at.host, context)
   const survey = await connected.survey(at.container)
   if (at.container !== undefined && survey.containers.length === 0)
-    throw new VarveError('E_NO_CONTAINER', `cannot show "${at.container}": ${hostText(at.host)} has no such container`, { hint: `varve status ${hostText(at.host)}` })
+    throw new VarveError(
+      'E_NO_CONTAINER',
+      `cannot show "${at.container}": ${hostText(at.host)} has no such container`,
+      { hint: `varve status ${hostText(at.host)}` },
+    )
   return {
     host: hostText(at.host),
     store: context.store,
     trees: survey.trees.length,
     freeBytes: survey.tools.freeKib === undefined ? undefined : survey.tools.freeKib * 1024,
-    containers: survey.containers.map((container) => ({ ...container, bundle: `${context.bundles}/${container.name}` })),
+    containers: survey.containers.map((container) => ({
+      ...container,
+      bundle: `${context.bundles}/${container.name}`,
+    })),
   }
 }

@@ -20,11 +20,18 @@ export type Verified = {
   readonly repaired: boolean
 }
 
-export async function verify(at: { host: HostRef; container: ContainerName | undefined; repair: boolean }, context: Context): Promise<{ host: string; containers: Verified[] }> {
+export async function verify(
+  at: { host: HostRef; container: ContainerName | undefined; repair: boolean },
+  context: Context,
+): Promise<{ host: string; containers: Verified[] }> {
   await using connected = await connect(at.host, context)
   const { records } = await connected.session.ask(['verify', at.container ?? '-'])
   if (at.container !== undefined && records.length === 0)
-    throw new VarveError('E_NO_CONTAINER', `cannot verify "${at.container}": ${hostText(at.host)} has no such container`, { hint: `varve status ${hostText(at.host)}` })
+    throw new VarveError(
+      'E_NO_CONTAINER',
+      `cannot verify "${at.container}": ${hostText(at.host)} has no such container`,
+      { hint: `varve status ${hostText(at.host)}` },
+    )
   const containers: Verified[] = []
   const done = new Map<string, Pick<Verified, 'differences' | 'repaired'>>()
   for (const [, name = '', generation, role, id, state] of records) {

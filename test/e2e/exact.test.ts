@@ -31,7 +31,10 @@ afterAll(async () => {
 
 /** Contents and all that tar holds as bytes; attributes by a sorted listing, for each file system lists them in its order. */
 async function expectEqual(source: string, container: string): Promise<void> {
-  for (const deployed of [`/var/lib/varve/tree/${await treeOf(container)}/root`, `/var/lib/machines/${container}/rootfs`]) {
+  for (const deployed of [
+    `/var/lib/varve/tree/${await treeOf(container)}/root`,
+    `/var/lib/machines/${container}/rootfs`,
+  ]) {
     expect(unshared(await listingOf(host.path(await realPath(deployed))))).toBe(unshared(await listingOf(source)))
     const tar = await host.exec(`cd ${deployed} && ${TAR} . | sha256sum`)
     expect(tar.stdout.toString()).toBe(execFileSync('sh', ['-c', `cd "$0" && ${TAR} . | sha256sum`, source]).toString())
@@ -47,16 +50,30 @@ async function realPath(inside: string): Promise<string> {
 function unshared(listing: string): string {
   const counts = new Map<string, number>()
   for (const [, group = ''] of listing.matchAll(/ = (\..*)$/gm)) counts.set(group, (counts.get(group) ?? 0) + 1)
-  return listing.replaceAll(/ *( = (\..*))?$/gm, (_, marker: string | undefined, group: string) => (counts.get(group) === 1 ? '' : (marker ?? '')))
+  return listing.replaceAll(/ *( = (\..*))?$/gm, (_, marker: string | undefined, group: string) =>
+    counts.get(group) === 1 ? '' : (marker ?? ''),
+  )
 }
 
 async function treeOf(container: string): Promise<string> {
-  const { containers } = await varveData<{ containers: { generations: { tree: string }[] }[] }>(['status', `${host.alias}:${container}`, ...common])
+  const { containers } = await varveData<{ containers: { generations: { tree: string }[] }[] }>([
+    'status',
+    `${host.alias}:${container}`,
+    ...common,
+  ])
   return containers[0]?.generations.at(-1)?.tree ?? ''
 }
 
 describe('a tree with every odd entry', () => {
-  const push = (...more: string[]): Promise<Report> => varveData<Report>(['push', `rootfs:${join(work, 'odd')}`, `${host.alias}:odd`, '--allow-devices', ...more, ...common])
+  const push = (...more: string[]): Promise<Report> =>
+    varveData<Report>([
+      'push',
+      `rootfs:${join(work, 'odd')}`,
+      `${host.alias}:odd`,
+      '--allow-devices',
+      ...more,
+      ...common,
+    ])
 
   test('push() refuses its devices by name without --allow-devices', async () => {
     const error = await varveError(['push', `rootfs:${join(work, 'odd')}`, `${host.alias}:odd`, ...common])
@@ -78,7 +95,11 @@ describe('a tree with every odd entry', () => {
   })
 
   test('push() deploys it exactly after moves, splits and joins of hard links, and changes of kind', async () => {
-    execFileSync('sh', ['-ec', 'cd "$0"; mv names moved; rm -rf prefix; ln -s links prefix; cp -a attributes copy; mkdir moved/x; for f in links/*; do [ -f "$f" ] && cp -a "$f" moved/x/; done; ln modes/file-0600 moved/joined; rm modes/file-0444; mkdir modes/file-0444', join(work, 'odd')])
+    execFileSync('sh', [
+      '-ec',
+      'cd "$0"; mv names moved; rm -rf prefix; ln -s links prefix; cp -a attributes copy; mkdir moved/x; for f in links/*; do [ -f "$f" ] && cp -a "$f" moved/x/; done; ln modes/file-0600 moved/joined; rm modes/file-0444; mkdir modes/file-0444',
+      join(work, 'odd'),
+    ])
     const report = await push()
     expect(report.bytes.changed).toBe(0)
     await expectEqual(join(work, 'odd'), 'odd')
@@ -96,7 +117,12 @@ test('push() deploys a Debian minbase tree exactly, from a directory and from it
   const first = await varveData<Report>(['push', `rootfs:${source}`, `${host.alias}:debian`, ...common])
   await expectEqual(source, 'debian')
   const tar = join(work, 'debian.tar.zst')
-  execFileSync('sh', ['-c', `tar -C "$0" -c --numeric-owner --xattrs --xattrs-include='*' --format=posix . | zstd -q -3 >"$1"`, source, tar])
+  execFileSync('sh', [
+    '-c',
+    `tar -C "$0" -c --numeric-owner --xattrs --xattrs-include='*' --format=posix . | zstd -q -3 >"$1"`,
+    source,
+    tar,
+  ])
   const second = await varveData<Report>(['push', `tar:${tar}`, `${host.alias}:debian`, ...common])
   expect(second).toMatchObject({ generation: 1, layers: [{ id: first.layers[0]?.id }], bytes: { delta: 0 } })
 })

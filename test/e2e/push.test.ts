@@ -24,9 +24,19 @@ describe.each(variants)('on $userland with $become without $strip', (options) =>
   beforeAll(async () => {
     host = await startHost(options)
     work = mkdtempSync(join(tmpdir(), 'varve-e2e-'))
-    cpSync(baseTrees().rootfsBusybox, join(work, 'rootfs'), { recursive: true, preserveTimestamps: true, verbatimSymlinks: true })
+    cpSync(baseTrees().rootfsBusybox, join(work, 'rootfs'), {
+      recursive: true,
+      preserveTimestamps: true,
+      verbatimSymlinks: true,
+    })
     writeFileSync(join(work, 'rootfs/say'), '#!/bin/sh\necho one\n', { mode: 0o755 })
-    common = ['-F', host.sshConfig, '--state-dir', join(work, 'state'), ...(options.userland === 'busybox' ? ['--allow-loss', 'mtimes'] : [])]
+    common = [
+      '-F',
+      host.sshConfig,
+      '--state-dir',
+      join(work, 'state'),
+      ...(options.userland === 'busybox' ? ['--allow-loss', 'mtimes'] : []),
+    ]
     target = `${host.alias}:app`
   })
   afterAll(async () => {
@@ -34,7 +44,12 @@ describe.each(variants)('on $userland with $become without $strip', (options) =>
     rmSync(work, { recursive: true, force: true })
   })
 
-  const push = (): Promise<Report> => varveData<Report>(['push', `rootfs:${join(work, 'rootfs')}`, target, '--cmd', '/say', '--', ...[]].filter((word) => word !== '--').concat(common))
+  const push = (): Promise<Report> =>
+    varveData<Report>(
+      ['push', `rootfs:${join(work, 'rootfs')}`, target, '--cmd', '/say', '--', ...[]]
+        .filter((word) => word !== '--')
+        .concat(common),
+    )
   const run = async (): Promise<string> => {
     const ran = await host.exec('cd /var/lib/machines/app && runc run app </dev/null')
     return ran.stdout.toString() + ran.stderr
@@ -64,7 +79,12 @@ describe.each(variants)('on $userland with $become without $strip', (options) =>
     const { data } = JSON.parse(planned.stdout) as { data: { report: Report } }
     const report = await push()
     expect(report.bytes.delta).toBe(data.report.bytes.delta)
-    expect(report).toMatchObject({ generation: 2, previous: 1, bytes: { changed: 19 }, entries: { changed: 1, added: 0, removed: 0 } })
+    expect(report).toMatchObject({
+      generation: 2,
+      previous: 1,
+      bytes: { changed: 19 },
+      entries: { changed: 1, added: 0, removed: 0 },
+    })
     expect(report.bytes.sent + report.bytes.received).toBeLessThan(16_000)
     if (options.userland !== 'busybox') expect(await run()).toBe('two\n')
   })
@@ -91,8 +111,15 @@ describe.each(variants)('on $userland with $become without $strip', (options) =>
     await varveData(['gc', host.alias, '--keep', '1', ...common.slice(0, 4)])
     await varveData(['rm', target, ...common.slice(0, 4)])
     await varveData(['gc', host.alias, ...common.slice(0, 4)])
-    const left = await host.exec('ls -A /var/lib/varve/tree /var/lib/varve/c /var/lib/varve/trash /var/lib/varve/stage /var/lib/machines')
-    expect(left.stdout.toString().split('\n').filter((line) => line !== '' && !line.endsWith(':'))).toEqual([])
+    const left = await host.exec(
+      'ls -A /var/lib/varve/tree /var/lib/varve/c /var/lib/varve/trash /var/lib/varve/stage /var/lib/machines',
+    )
+    expect(
+      left.stdout
+        .toString()
+        .split('\n')
+        .filter((line) => line !== '' && !line.endsWith(':')),
+    ).toEqual([])
     expect((await varveError(['rm', target, ...common.slice(0, 4)])).code).toBe('E_NO_CONTAINER')
   })
 })

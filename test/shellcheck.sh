@@ -1,0 +1,12 @@
+#!/bin/bash
+# shellcheck.sh — shellcheck over every shell program; the runtime as the one text that it is on a host.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+runtime=$(mktemp --suffix=.sh)
+trap 'rm -f "$runtime"' EXIT
+# the order is that of src/host/loader.ts
+for part in $(sed -n "/^const PARTS/,/]/p" src/host/loader.ts | grep -o "'[a-z]*'" | tr -d "'"); do cat "src/runtime/$part.sh"; done >"$runtime"
+[ -s "$runtime" ]
+# SC2016: inner shells expand; SC2030, SC2031: subshells keep what they set to themselves
+shellcheck --shell=sh --severity=style --exclude=SC2016,SC2030,SC2031 "$runtime"
+git ls-files -co --exclude-standard '*.sh' .ci/run | grep -v '^src/runtime/' | xargs shellcheck --severity=style
