@@ -30,7 +30,7 @@ mount_generation() {
 }
 
 check_bundle_link() {
-  [ -e "$bundles" ] || mkdir -p -m 0700 "$bundles" 2>"$store/tx/err" || die_of "make $bundles"
+  [ -e "$bundles" ] || mkdir -p "$bundles" 2>"$store/tx/err" || die_of "make $bundles"
   [ -L "$bundles/$name" ] || [ ! -e "$bundles/$name" ] || die E_CONFIG "cannot link $bundles/$name: something that is not varve's stands there"
   case $(readlink "$bundles/$name") in '' | "$store/c/$name/"*) ;; *) die E_CONFIG "cannot link $bundles/$name: it is a link to elsewhere" ;; esac
 }

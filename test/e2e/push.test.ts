@@ -45,11 +45,7 @@ describe.each(variants)('on $userland with $become without $strip', (options) =>
   })
 
   const push = (): Promise<Report> =>
-    varveData<Report>(
-      ['push', `rootfs:${join(work, 'rootfs')}`, target, '--cmd', '/say', '--', ...[]]
-        .filter((word) => word !== '--')
-        .concat(common),
-    )
+    varveData<Report>(['push', `rootfs:${join(work, 'rootfs')}`, target, '--cmd', '/say', ...common])
   const run = async (): Promise<string> => {
     const ran = await host.exec('cd /var/lib/machines/app && runc run app </dev/null')
     return ran.stdout.toString() + ran.stderr

@@ -1,0 +1,69 @@
+// Time and memory for a tree of 100,000 files on this machine: varve beside tar, sha256sum and rsync.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { median, row, timed } from './measure.ts'
+
+const FILES = 100_000
+
+export async function local(): Promise<void> {
+  const work = mkdtempSync(join(tmpdir(), 'varve-bench-'))
+  const varve = `node ${join(import.meta.dirname, '../bin/varve.js')}`
+  const options = `--store ${work}/store --bundle-dir ${work}/bundles --state-dir ${work}/state`
+  const push = `${varve} push rootfs:${work}/tree local:bench ${options} --json`
+  try {
+    makeTree(join(work, 'tree'))
+    process.stdout.write(
+      `\nlocal, ${FILES} files, ${(Number(timed(`du -sb ${work}/tree | cut -f1`).stdout) / 1e6).toFixed(0)} MB; seconds\n`,
+    )
+    timed('sync; sleep 1.5')
+    const tar = timed(`mkdir ${work}/copy; tar -C ${work}/tree -c . | tar -C ${work}/copy -x; sync -f ${work}`).seconds
+    const hash = timed(`find ${work}/tree -type f -print0 | xargs -0 sha256sum >/dev/null`).seconds
+    const first = timed(`/usr/bin/env time -f %M -o ${work}/rss ${push} || ${push}`)
+    const seconds = (JSON.parse(first.stdout) as { data: { seconds: Record<string, number> } }).data.seconds
+    row('tar c | tar x, synced', tar.toFixed(2))
+    row('sha256sum of one side', hash.toFixed(2))
+    row('tar and hashing both sides', (tar + 2 * hash).toFixed(2))
+    row(
+      'varve first push',
+      first.seconds.toFixed(2),
+      ...Object.entries(seconds).map(([part, time]) => `${part} ${time}`),
+    )
+    const rsync = `rsync -aHAX --numeric-ids --delete ${work}/tree/ ${work}/copy/`
+    timed(rsync)
+    timed(push)
+    const [ours, theirs, scans]: number[][] = [[], [], []]
+    for (let i = 0; i < 5; i++) {
+      const run = timed(push)
+      ours?.push(run.seconds)
+      scans?.push((JSON.parse(run.stdout) as { data: { seconds: { scan: number } } }).data.seconds.scan)
+      theirs?.push(timed(rsync).seconds)
+    }
+    row('varve push, unchanged (median of 5)', median(ours ?? []).toFixed(2), `scan ${median(scans ?? [])}`)
+    row('rsync, unchanged (median of 5)', median(theirs ?? []).toFixed(2))
+    peak(work)
+  } finally {
+    timed(`${varve} rm local:bench ${options} -q || true`)
+    rmSync(work, { recursive: true, force: true })
+  }
+}
+
+/** Peak resident memory of the client, as the kernel accounts it; where time(1) is not installed it is not told. */
+function peak(work: string): void {
+  const kib = timed(`cat ${work}/rss 2>/dev/null | tail -n 1 || true`).stdout.trim()
+  row(
+    'varve first push, peak memory of the client',
+    /^[0-9]+$/.test(kib) ? `${(Number(kib) / 1024).toFixed(0)} MiB` : 'unknown',
+  )
+}
+
+/** 100 x 100 directories of ten files, about 6 kB each on average, the same at every run. */
+function makeTree(root: string): void {
+  let seed = 1
+  const random = (): number => (seed = (seed * 48_271) % 2_147_483_647)
+  for (let i = 0; i < FILES; i++) {
+    const directory = join(root, `d${i % 100}`, `e${Math.floor(i / 100) % 100}`)
+    if (i < 10_000) mkdirSync(directory, { recursive: true })
+    writeFileSync(join(directory, `f${i}`), Buffer.alloc(random() % 12_000, `${random()} ${i} `))
+  }
+}

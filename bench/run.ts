@@ -1,0 +1,7 @@
+// The bench: what redeploys cost over SSH and what a large tree costs locally, beside rsync and the classic script.
+import { local } from './local.ts'
+import { ssh } from './ssh.ts'
+
+const parts = process.argv.slice(2)
+if (parts.length === 0 || parts.includes('ssh')) await ssh()
+if (parts.length === 0 || parts.includes('local')) await local()
