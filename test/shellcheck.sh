@@ -1,5 +1,5 @@
 #!/bin/bash
-# shellcheck.sh — shellcheck over every shell program; the runtime as the one text that it is on a host.
+# Runs shellcheck over every shell program; the runtime as the one text that it is on a host.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 runtime=$(mktemp --suffix=.sh)
