@@ -5,7 +5,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     pool: 'forks',
-    maxWorkers: 2,
+    // files of tests watch what others leave behind: devices, mounts, processes
+    fileParallelism: false,
     testTimeout: 120_000,
     hookTimeout: 120_000,
     globalSetup: ['test/fixture/global-setup.ts'],

@@ -51,15 +51,15 @@ export function rewriteConfig(text: string, rootPath: string): string {
 }
 
 /** A config.json by https://github.com/opencontainers/runtime-spec/blob/v1.0.2/config.md in the host's network. Throws E_CONFIG. */
-export function minimalConfig(process: Process, hostname: string, rootPath: string): string {
+export function minimalConfig(run: Process, hostname: string, rootPath: string): string {
   return print({
     ociVersion: '1.0.2',
     process: {
       terminal: false,
-      user: parseUser(process.user),
-      args: process.args ?? ['/bin/sh'],
-      env: environment(process.env),
-      cwd: absolute(process.cwd ?? '/'),
+      user: parseUser(run.user),
+      args: run.args ?? ['/bin/sh'],
+      env: environment(run.env),
+      cwd: absolute(run.cwd ?? '/'),
       capabilities: { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
       noNewPrivileges: false,
     },

@@ -58,7 +58,7 @@ export function xattrLines(tree: Tree): string[] {
   const lines: string[] = []
   for (const entry of tree.entries)
     for (const { name, value } of entry.xattrs)
-      lines.push(`${octal(onDisk(entry.path), '\n\r\\')}\t${octal(name, '=\n\r\\')}=0x${hexadecimal(value)}\n`)
+      lines.push(`${octal(onDisk(entry.path), '\n\r\\')}//${octal(name, '=\n\r\\')}=0x${hexadecimal(value)}\n`)
   return lines.toSorted((a, b) => (a < b ? -1 : 1))
 }
 
@@ -185,8 +185,8 @@ function whole(text: string | undefined): number {
 function readXattrs(lines: readonly string[]): Map<string, Xattr[]> {
   const found = new Map<string, Xattr[]>()
   for (const line of lines) {
-    const match =
-      /^([^\t]*)\t([^=]+)=0x((?:[0-9a-f]{2})*)$/.exec(line) ?? /^(.*)\t([^=]+)=0x((?:[0-9a-f]{2})*)$/s.exec(line)
+    // no path holds "//", and getfattr quotes `=` and line breaks in names
+    const match = /^(.*?)\/\/([^=]+)=0x((?:[0-9a-f]{2})*)$/s.exec(line)
     if (match === null) throw damaged()
     const [path, name] = [unescapeOctal(match[1] ?? ''), unescapeOctal(match[2] ?? '') as ByteString]
     const value = (match[3] ?? '').replace(/../g, (pair) =>

@@ -1,21 +1,12 @@
 // Reads a directory as a tree: one walk of stat facts, and contents only of what changed since the last reading.
 import { createHash } from 'node:crypto'
-import {
-  closeSync,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readlinkSync,
-  readSync,
-  constants,
-  type BigIntStats,
-} from 'node:fs'
+import { lstatSync, readdirSync, readlinkSync, type BigIntStats } from 'node:fs'
 import { VarveError, messageOf } from '../errors.ts'
 import { byteString, printable, type ByteString } from '../model/bytes.ts'
 import type { Entry, FileEntry, Metadata, Xattr } from '../model/entry.ts'
 import type { FileFact, Reading } from '../model/facts.ts'
 import { makeTree, type Tree } from '../model/tree.ts'
+import { CHUNK, join, onDisk, readContents } from './contents.ts'
 import { readXattrs } from './xattrs.ts'
 
 /** A hash of stat facts and contents, passed in by the caller: XXH64. */
@@ -40,12 +31,8 @@ export type Scan = {
   readonly lasting: boolean
 }
 
-/** What must still hold when contents are read again. */
-export type FileTimes = { readonly size: bigint; readonly mtimeNs: bigint; readonly ctimeNs: bigint }
-
 type Found = { readonly path: ByteString; readonly stats: BigIntStats }
 
-const CHUNK = 1 << 20
 const RACY_NS = 1_000_000_000n
 
 /**
@@ -259,36 +246,6 @@ function isSame(a: FileFact, b: Omit<FileFact, 'xxh64' | 'sha256'>): boolean {
   return a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs
 }
 
-/** Yields a file's bytes in chunks of at most 1 MiB; each is valid until the next is asked for. Throws E_SOURCE_CHANGED. */
-export function* readContents(root: ByteString, path: ByteString, expected: FileTimes): Generator<Buffer> {
-  const handle = openSync(
-    onDisk(join(root, path)),
-    constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY,
-  )
-  try {
-    const buffer = Buffer.allocUnsafe(Math.min(CHUNK, Number(expected.size) + 1))
-    let total = 0
-    for (let read = readSync(handle, buffer); read > 0; read = readSync(handle, buffer)) {
-      total += read
-      yield buffer.subarray(0, read)
-      if (total > Number(expected.size)) break
-      if (total === Number(expected.size)) break
-    }
-    const after = fstatSync(handle, { bigint: true })
-    if (
-      BigInt(total) !== expected.size ||
-      after.mtimeNs !== expected.mtimeNs ||
-      after.ctimeNs !== expected.ctimeNs ||
-      after.size !== expected.size
-    )
-      throw new VarveError('E_SOURCE_CHANGED', `cannot read "${printable(path)}": it changed while it was read`, {
-        hint: 'stop what writes to the source, then run again',
-      })
-  } finally {
-    closeSync(handle)
-  }
-}
-
 function attempt<Value>(read: () => Value, path: ByteString, unreadable: string[]): Value | undefined {
   try {
     return read()
@@ -325,13 +282,4 @@ function cannotRead(root: ByteString, unreadable: readonly string[]): VarveError
 function reason(error: unknown): string {
   const code = (error as NodeJS.ErrnoException).code
   return code === 'ENOENT' ? 'there is no such file or directory' : (code ?? messageOf(error))
-}
-
-export function join(directory: ByteString, name: ByteString): ByteString {
-  return byteString(name === '' ? directory : directory === '' ? name : `${directory}/${name}`)
-}
-
-/** A path as the file system takes it: a plain string where it is ASCII, bytes elsewhere. */
-function onDisk(path: ByteString): string | Buffer {
-  return /[\x80-\xff]/.test(path) ? Buffer.from(path, 'latin1') : path
 }

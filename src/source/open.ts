@@ -8,7 +8,8 @@ import type { FileEntry } from '../model/entry.ts'
 import type { FileFact, Reading } from '../model/facts.ts'
 import type { SourceRef } from '../model/names.ts'
 import type { Tree } from '../model/tree.ts'
-import { readContents, scanDirectory, type ChangeHash } from './directory.ts'
+import { readContents } from './contents.ts'
+import { scanDirectory, type ChangeHash } from './directory.ts'
 import { openTarFile } from './tar-file.ts'
 
 export type Warning = { readonly code: string; readonly message: string }
