@@ -45,6 +45,7 @@ new_generation() {
   sync "$container" || die E_IO "cannot activate $name: sync failed on $store"
   : step durable
   converge "$name" || exit 1
+  rm -rf "$store"/tx/*
   printf 'generation %s\n' "$number"
 }
 

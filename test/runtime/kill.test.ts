@@ -43,7 +43,7 @@ test('the runtime has steps to be killed at', () => {
 })
 
 for (const shell of shells)
-  for (const { lock, text } of kinds)
+  for (const { lock, text } of shell[0] === 'dash' ? kinds : kinds.slice(0, 1))
     test.each(steps)(
       `a kill at step $step ($occurrence) under ${shell.join(' ')} with ${lock} leaves old or new, and the next push converges`,
       async ({ occurrence }) => {
