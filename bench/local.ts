@@ -1,5 +1,5 @@
 // Time and memory for a tree of 100,000 files on this machine: varve beside tar, sha256sum and rsync.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { median, row, timed } from './measure.ts'
@@ -19,7 +19,7 @@ export async function local(): Promise<void> {
     timed('sync; sleep 1.5')
     const tar = timed(`mkdir ${work}/copy; tar -C ${work}/tree -c . | tar -C ${work}/copy -x; sync -f ${work}`).seconds
     const hash = timed(`find ${work}/tree -type f -print0 | xargs -0 sha256sum >/dev/null`).seconds
-    const first = timed(`/usr/bin/env time -f %M -o ${work}/rss ${push} || ${push}`)
+    const first = timed(push, { NODE_OPTIONS: `--import ${peakMemoryTo(join(work, 'rss'))}` })
     const seconds = (JSON.parse(first.stdout) as { data: { seconds: Record<string, number> } }).data.seconds
     row('tar c | tar x, synced', tar.toFixed(2))
     row('sha256sum of one side', hash.toFixed(2))
@@ -41,20 +41,17 @@ export async function local(): Promise<void> {
     }
     row('varve push, unchanged (median of 5)', median(ours ?? []).toFixed(2), `scan ${median(scans ?? [])}`)
     row('rsync, unchanged (median of 5)', median(theirs ?? []).toFixed(2))
-    peak(work)
+    row('varve first push, peak memory of the client', `${Number(readFileSync(join(work, 'rss'), 'utf8')) >> 10} MiB`)
   } finally {
     timed(`${varve} rm local:bench ${options} -q || true`)
     rmSync(work, { recursive: true, force: true })
   }
 }
 
-/** Peak resident memory of the client, as the kernel accounts it; where time(1) is not installed it is not told. */
-function peak(work: string): void {
-  const kib = timed(`cat ${work}/rss 2>/dev/null | tail -n 1 || true`).stdout.trim()
-  row(
-    'varve first push, peak memory of the client',
-    /^[0-9]+$/.test(kib) ? `${(Number(kib) / 1024).toFixed(0)} MiB` : 'unknown',
-  )
+/** A module that notes, when Node ends, the peak resident memory that the kernel has seen, in KiB. */
+function peakMemoryTo(file: string): string {
+  const code = `import { writeFileSync } from 'node:fs'; process.on('exit', () => writeFileSync('${file}', String(process.resourceUsage().maxRSS)))`
+  return `data:text/javascript,${encodeURIComponent(code)}`
 }
 
 /** 100 x 100 directories of ten files, about 6 kB each on average, the same at every run. */

@@ -22,6 +22,8 @@ export type Upload = { readonly name: string; readonly size: number; readonly sh
 export type Session = AsyncDisposable & {
   /** Sends one request, a line of plain words, with bytes behind it where the verb takes them. */
   ask(words: readonly string[], body?: Uint8Array): Promise<Reply>
+  /** The same with a stream of bytes behind the request, in frames; the answer comes once the host has taken them. */
+  stream(words: readonly string[], chunks: AsyncIterable<Uint8Array>): Promise<{ readonly size: number }>
   /** Writes chunks into the login user's spool, beside the root session. */
   upload(chunks: AsyncIterable<Uint8Array>, onProgress?: (bytes: number) => void): Promise<Upload>
   readonly roundTrips: () => number
@@ -47,19 +49,27 @@ export async function openSession(transport: Transport, options: SessionOptions)
 
   let last: Promise<unknown> = Promise.resolve()
   let waiting = 0
+  const ask: Session['ask'] = async (words, body) => {
+    if (words.some((word) => !/^[\x21-\x7e]+$/.test(word)))
+      throw new VarveError('E_BUG', 'cannot ask the host: a word is not plain')
+    // requests that are sent while another is under way share its round trip; answers come in order
+    if (waiting++ === 0) roundTrips++
+    const sent = write(channel.stdin, Buffer.concat([Buffer.from(`${words.join(' ')}\n`), body ?? new Uint8Array()]))
+    const answer = last.then(async () => {
+      await sent
+      return reader.reply()
+    })
+    last = answer.catch(() => {}).finally(() => waiting--)
+    return answer
+  }
   return {
-    async ask(words, body) {
-      if (words.some((word) => !/^[\x21-\x7e]+$/.test(word)))
-        throw new VarveError('E_BUG', 'cannot ask the host: a word is not plain')
-      // requests that are sent while another is under way share its round trip; answers come in order
-      if (waiting++ === 0) roundTrips++
-      const sent = write(channel.stdin, Buffer.concat([Buffer.from(`${words.join(' ')}\n`), body ?? new Uint8Array()]))
-      const answer = last.then(async () => {
-        await sent
-        return reader.reply()
-      })
-      last = answer.catch(() => {}).finally(() => waiting--)
-      return answer
+    ask,
+    async stream(words, chunks) {
+      const answer = ask([...words, 'stream'])
+      answer.catch(() => {}) // it is told below, unless the source fails first
+      const size = await sendFrames(channel.stdin, chunks)
+      await answer
+      return { size }
     },
     async upload(chunks, onProgress) {
       roundTrips += options.roundTripsPerCommand + 1
@@ -186,6 +196,33 @@ class SudoTalk {
     await write(this.channel.stdin, line)
     line.fill(0)
   }
+}
+
+const FRAME = 4 << 20
+
+/** Where the chunks fail, the host is told the end all the same: it refuses what is cut, and the session goes on. */
+async function sendFrames(stdin: Writable, chunks: AsyncIterable<Uint8Array>): Promise<number> {
+  let size = 0
+  let pieces: Uint8Array[] = []
+  let bytes = 0
+  const send = async (): Promise<void> => {
+    await write(stdin, Buffer.from(`${bytes}\n`))
+    for (const piece of pieces) await write(stdin, piece)
+    size += bytes
+    pieces = []
+    bytes = 0
+  }
+  try {
+    for await (const chunk of chunks) {
+      pieces.push(chunk)
+      bytes += chunk.length
+      if (bytes >= FRAME) await send()
+    }
+    if (bytes > 0) await send()
+  } finally {
+    await write(stdin, Buffer.from('0\n'))
+  }
+  return size
 }
 
 async function upload(

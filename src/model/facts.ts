@@ -3,9 +3,9 @@ import type { ByteString } from './bytes.ts'
 
 /** Stat facts of a regular file and what its contents were then. Times are nanoseconds. */
 export type FileFact = {
-  readonly dev: bigint
+  readonly dev: number
   readonly ino: bigint
-  readonly size: bigint
+  readonly size: number
   readonly mtimeNs: bigint
   readonly ctimeNs: bigint
   readonly xxh64: bigint

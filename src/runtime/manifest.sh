@@ -8,6 +8,8 @@ write_manifest() (
   find . -type f -print0 | sort -z >"$kinds/files" || exit 1
   find . -type l -print0 | sort -z >"$kinds/symlinks" || exit 1
   find . ! -type d ! -type f ! -type l -print0 | sort -z >"$kinds/nodes" || exit 1
+  # hashing reads all contents: it runs beside what reads metadata
+  { sums <"$kinds/files" || : >"$kinds/failed"; } >"$kinds/sums" &
   printf 'varve-tree 1\n'
   section directories '%n//%f %u %g %.9Y' || exit 1
   section files '%n//%f %u %g %.9Y %s' || exit 1
@@ -15,14 +17,16 @@ write_manifest() (
   printf 'targets %s\n' "$(count symlinks)"
   targets <"$kinds/symlinks" || exit 1
   section nodes '%n//%f %u %g %.9Y %t:%T' || exit 1
-  printf 'sums %s\n' "$(count files)"
-  sums <"$kinds/files" || exit 1
   links <"$kinds/files" >"$kinds/links" || exit 1
-  printf 'links %s\n' "$(wc -l <"$kinds/links" | tr -d ' ')"
-  cat "$kinds/links"
   if has getfattr; then xattrs "$kinds" >"$kinds/xattrs" || exit 1
   elif [ -s "${2-}" ]; then cp "$2" "$kinds/xattrs"
   else : >"$kinds/xattrs"; fi
+  wait
+  [ ! -e "$kinds/failed" ] || exit 1
+  printf 'sums %s\n' "$(count files)"
+  cat "$kinds/sums"
+  printf 'links %s\n' "$(wc -l <"$kinds/links" | tr -d ' ')"
+  cat "$kinds/links"
   printf 'xattrs %s\n' "$(wc -l <"$kinds/xattrs" | tr -d ' ')"
   cat "$kinds/xattrs"
   rm -rf "$kinds"

@@ -1,9 +1,14 @@
 # Turns a delta that lies in the login user's spool into a published tree, or changes nothing.
 
 # receive TREE BASE SPOOL SIZE SHA256 CODEC RAW: a hash-correct tree/TREE afterwards.
+# receive TREE BASE stream: the same of a plain tar on standard input, from a client on this machine.
 verb_receive() {
-  tree=$1 base=$2 spool=$3 size=$4 sum=$5 codec=$6 raw=$7
-  need_id "$tree" && need_id "$sum" && need_id "$spool" && need_number "$size" && need_number "$raw"
+  tree=$1 base=$2 spool=$3
+  need_id "$tree"
+  if [ "$spool" != stream ]; then
+    size=$4 sum=$5 codec=$6 raw=$7
+    need_id "$sum" && need_id "$spool" && need_number "$size" && need_number "$raw"
+  fi
   [ "$base" = - ] || need_id "$base"
   open_store
   take_lock 10
@@ -17,7 +22,7 @@ verb_receive() {
     return 0
   fi
   trash "$store/tree/$tree"
-  take_delta
+  [ "$spool" = stream ] || take_delta
   : step taken
   unpack
   : step unpacked
@@ -41,7 +46,7 @@ verb_receive() {
   new_epoch
   : step durable
   recover
-  rm -f "$login_home/.cache/varve/spool/$spool"
+  [ "$spool" = stream ] || rm -f "$login_home/.cache/varve/spool/$spool"
 }
 
 # The spool is the login user's: what counts is root's own copy, hashed after it was made. Root's spool needs no copy.
@@ -64,7 +69,11 @@ unpack() {
   else
     set --
   fi
-  { decode <"$delta" 2>"$store/tx/decode" || : >"$store/tx/broken"; } | head -c "$raw" | tar -xpf - -C "$store" "$@" 2>"$store/tx/err" || die_of 'unpack the delta'
+  if [ "$spool" = stream ]; then
+    untar "$@"
+  else
+    { decode <"$delta" 2>"$store/tx/decode" || : >"$store/tx/broken"; } | head -c "$raw" | untar "$@"
+  fi || die_of 'unpack the delta'
   [ ! -e "$store/tx/broken" ] || die E_HASH "cannot decode the delta: $(tail -n 1 "$store/tx/decode")"
   rm -f "$store/in/delta"
   [ "$(sed -n '1p;$p' "$store/stage/steps" 2>/dev/null)" = "varve-delta 1${newline}end" ] || die E_HASH 'cannot use the delta: its steps are not whole'
@@ -73,6 +82,8 @@ unpack() {
     case ${found##*/} in steps | drop | alias | times | xattrs | m | k | j | l | '.[!.]*') ;; *) die E_PROTO 'cannot use the delta: it has an unknown member' ;; esac
   done
 }
+
+untar() { tar -xpf - -C "$store" "$@" 2>"$store/tx/err"; }
 
 decode() {
   case $codec in

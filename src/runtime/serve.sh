@@ -1,16 +1,29 @@
 # The loop: reads one request a line, "VERB WORD ...", each word plain ASCII; answers in order. End of input ends it.
+# A request whose last word is "stream" has bytes behind it, in frames: a line with a length, the bytes; 0 ends them.
+
+# A subshell each, so that a failure ends the verb and drops its lock, not the session.
+answer() (
+  set -f
+  # shellcheck disable=SC2086 # words are split on purpose: none holds a blank or a pattern character
+  set -- $words
+  set +f
+  "verb_$verb" "$@"
+)
+
+unframe() { while read -r frame && [ "$frame" -gt 0 ]; do head -c "$frame" || break; done; }
 
 while read -r verb words; do
   case $verb in
   survey | receive | activate | converge | rollback | gc | rm | verify | manifest | repair)
-    # a subshell each, so that a failure ends the verb and drops its lock, not the session
-    # shellcheck disable=SC2086 # words are split on purpose: none holds a blank or a pattern character
-    (
-      set -f
-      set -- $words
-      set +f
-      "verb_$verb" "$@"
-    )
+    case $words in
+    *' stream') unframe | {
+      answer
+      status=$?
+      cat >/dev/null
+      exit "$status"
+    } ;;
+    *) answer ;;
+    esac
     case $? in
     0) printf 'ok\n' ;;
     3) ;; # it died with a word of its own

@@ -1,12 +1,12 @@
 // Reads a directory as a tree: one walk of stat facts, and contents only of what changed since the last reading.
 import { createHash } from 'node:crypto'
-import { lstatSync, readdirSync, readlinkSync, type BigIntStats } from 'node:fs'
+import { readdirSync, readlinkSync } from 'node:fs'
 import { VarveError, messageOf } from '../errors.ts'
 import { byteString, printable, type ByteString } from '../model/bytes.ts'
 import type { Entry, FileEntry, Metadata, Xattr } from '../model/entry.ts'
 import type { FileFact, Reading } from '../model/facts.ts'
 import { makeTree, type Tree } from '../model/tree.ts'
-import { CHUNK, join, onDisk, readContents } from './contents.ts'
+import { CHUNK, deviceNumbers, join, lstat, onDisk, readContents, readWhole, type Stat } from './contents.ts'
 import { readXattrs } from './xattrs.ts'
 
 /** A hash of stat facts and contents, passed in by the caller: XXH64. */
@@ -31,7 +31,7 @@ export type Scan = {
   readonly lasting: boolean
 }
 
-type Found = { readonly path: ByteString; readonly stats: BigIntStats }
+type Found = { readonly path: ByteString; readonly stats: Stat }
 
 const RACY_NS = 1_000_000_000n
 
@@ -53,7 +53,8 @@ function walk(root: ByteString, options: ScanOptions): { found: Found[]; unreada
   const found: Found[] = []
   const unreadable: string[] = []
   const stats = lstatOrThrow(root)
-  if (!stats.isDirectory()) throw new VarveError('E_SOURCE', `cannot read "${printable(root)}": it is no directory`)
+  if (stats.kind !== 'directory')
+    throw new VarveError('E_SOURCE', `cannot read "${printable(root)}": it is no directory`)
   found.push({ path: byteString(''), stats })
   const pending: ByteString[] = [byteString('')]
   for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
@@ -64,10 +65,10 @@ function walk(root: ByteString, options: ScanOptions): { found: Found[]; unreada
     )
     for (const name of names?.toSorted() ?? []) {
       const path = join(directory, byteString(name))
-      const stats = attempt(() => lstatSync(onDisk(join(root, path)), { bigint: true }), path, unreadable)
+      const stats = attempt(() => lstat(join(root, path)), path, unreadable)
       if (stats === undefined) continue
       found.push({ path, stats })
-      if (!stats.isDirectory()) continue
+      if (stats.kind !== 'directory') continue
       if (stats.dev === found[0]?.stats.dev) pending.push(path)
       else
         options.onWarning({
@@ -80,9 +81,9 @@ function walk(root: ByteString, options: ScanOptions): { found: Found[]; unreada
   return { found, unreadable }
 }
 
-function lstatOrThrow(root: ByteString): BigIntStats {
+function lstatOrThrow(root: ByteString): Stat {
   try {
-    return lstatSync(onDisk(root), { bigint: true })
+    return lstat(root)
   } catch (cause) {
     throw new VarveError('E_SOURCE', `cannot read "${printable(root)}": ${reason(cause)}`, { cause })
   }
@@ -92,7 +93,7 @@ function digestOf(found: readonly Found[], hash: ChangeHash): bigint {
   const state = hash.stream()
   let text = ''
   for (const { path, stats } of found) {
-    text += `${path}\0${stats.dev} ${stats.ino} ${stats.mode} ${stats.nlink} ${stats.uid} ${stats.gid} ${stats.rdev} ${stats.isDirectory() ? 0 : stats.size} ${stats.mtimeNs} ${stats.ctimeNs}\n`
+    text += `${path}\0${stats.kind} ${stats.dev} ${stats.ino} ${stats.mode} ${stats.nlink} ${stats.uid} ${stats.gid} ${stats.rdev} ${stats.kind === 'directory' ? 0 : stats.size} ${stats.mtimeNs} ${stats.ctimeNs}\n`
     if (text.length > 65_536) {
       state.update(text)
       text = ''
@@ -110,7 +111,7 @@ function readEntries(
   const before = options.previous?.facts() ?? new Map<ByteString, FileFact>()
   const xattrs = readXattrs(
     root,
-    found.map(({ path, stats }) => ({ path, kind: kindOf(stats) })),
+    found.flatMap(({ path, stats: { kind } }) => (kind === 'socket' ? [] : [{ path, kind }])),
     options.onWarning,
   )
   const facts = new Map<ByteString, FileFact>()
@@ -118,25 +119,30 @@ function readEntries(
   warnOfLinkedSpecials(found, options)
   const entries: Entry[] = []
   const unreadable: string[] = []
+  const scratch = Buffer.allocUnsafe(CHUNK)
   let bytes = 0
   for (const { path, stats } of found) {
     const known = xattrs.get(path) ?? []
-    if (stats.isFile()) {
+    if (stats.kind === 'file') {
       const first = firsts.get(`${stats.dev}:${stats.ino}`) ?? path
       const fact =
         facts.get(first) ??
-        attempt(() => readFact(root, path, { stats, before: before.get(path), hash: options.hash }), path, unreadable)
+        attempt(
+          () => readFact(root, path, { stats, before: before.get(path), hash: options.hash, scratch }),
+          path,
+          unreadable,
+        )
       if (fact === undefined) continue
       facts.set(path, fact)
       entries.push({
         kind: 'file',
         path,
         ...metadata(stats, known),
-        size: Number(fact.size),
+        size: fact.size,
         sha256: fact.sha256,
         first,
       } satisfies FileEntry)
-      bytes += Number(fact.size)
+      bytes += fact.size
     } else entries.push(special(root, path, { stats, known }))
     if (entries.length % 1024 === 0) options.onProgress?.({ entries: entries.length, bytes })
   }
@@ -149,7 +155,7 @@ function readEntries(
 function firstPaths(found: readonly Found[]): Map<string, ByteString> {
   const firsts = new Map<string, ByteString>()
   for (const { path, stats } of found) {
-    if (!stats.isFile() || stats.nlink < 2n) continue
+    if (stats.kind !== 'file' || stats.nlink < 2) continue
     const inode = `${stats.dev}:${stats.ino}`
     const first = firsts.get(inode)
     if (first === undefined || path < first) firsts.set(inode, path)
@@ -160,7 +166,7 @@ function firstPaths(found: readonly Found[]): Map<string, ByteString> {
 /** A symlink or device with several names arrives as several: only files are linked. */
 function warnOfLinkedSpecials(found: readonly Found[], options: ScanOptions): void {
   const inodes = found
-    .filter(({ stats }) => !stats.isFile() && !stats.isDirectory() && stats.nlink > 1n)
+    .filter(({ stats }) => stats.kind !== 'file' && stats.kind !== 'directory' && stats.nlink > 1)
     .map(({ stats }) => `${stats.dev}:${stats.ino}`)
   const linked = inodes.length - new Set(inodes).size
   if (linked > 0)
@@ -170,63 +176,47 @@ function warnOfLinkedSpecials(found: readonly Found[], options: ScanOptions): vo
     })
 }
 
-function kindOf(stats: BigIntStats): Entry['kind'] {
-  if (stats.isFile()) return 'file'
-  if (stats.isDirectory()) return 'directory'
-  if (stats.isSymbolicLink()) return 'symlink'
-  if (stats.isFIFO()) return 'fifo'
-  return stats.isBlockDevice() ? 'block' : 'char'
-}
-
 function special(
   root: ByteString,
   path: ByteString,
-  { stats, known }: { stats: BigIntStats; known: readonly Xattr[] },
+  { stats, known }: { stats: Stat; known: readonly Xattr[] },
 ): Entry {
   const meta = { path, ...metadata(stats, known) }
-  if (stats.isDirectory()) return { kind: 'directory', ...meta }
-  if (stats.isSymbolicLink())
-    return {
-      kind: 'symlink',
-      ...meta,
-      target: byteString(readlinkSync(onDisk(join(root, path)), { encoding: 'latin1' })),
-    }
-  if (stats.isFIFO()) return { kind: 'fifo', ...meta, major: 0, minor: 0 }
-  if (stats.isSocket())
-    throw new VarveError('E_SOCKET', `cannot ship "${printable(path)}": it is a socket`, {
-      hint: 'stop the program that listens on it, or remove it',
-    })
-  return { kind: stats.isBlockDevice() ? 'block' : 'char', ...meta, ...deviceNumbers(stats.rdev) }
-}
-
-/** Linux's encoding: major in bits 8-19 and 32-63, minor in bits 0-7 and 20-31 (makedev(3)). */
-function deviceNumbers(rdev: bigint): { major: number; minor: number } {
-  return {
-    major: Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n)),
-    minor: Number((rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)),
+  switch (stats.kind) {
+    case 'symlink':
+      return {
+        kind: 'symlink',
+        ...meta,
+        target: byteString(readlinkSync(onDisk(join(root, path)), { encoding: 'latin1' })),
+      }
+    case 'fifo':
+      return { kind: 'fifo', ...meta, major: 0, minor: 0 }
+    case 'char':
+    case 'block':
+      return { kind: stats.kind, ...meta, ...deviceNumbers(stats.rdev) }
+    case 'socket':
+      throw new VarveError('E_SOCKET', `cannot ship "${printable(path)}": it is a socket`, {
+        hint: 'stop the program that listens on it, or remove it',
+      })
+    default:
+      return { kind: 'directory', ...meta }
   }
 }
 
-function metadata(stats: BigIntStats, xattrs: readonly Xattr[]): Metadata {
-  return {
-    mode: Number(stats.mode & 0o7777n),
-    uid: Number(stats.uid),
-    gid: Number(stats.gid),
-    mtimeNs: stats.mtimeNs,
-    xattrs,
-  }
+function metadata({ mode, uid, gid, mtimeNs }: Stat, xattrs: readonly Xattr[]): Metadata {
+  return { mode, uid, gid, mtimeNs, xattrs }
 }
 
 function readFact(
   root: ByteString,
   path: ByteString,
-  { stats, before, hash }: { stats: BigIntStats; before: FileFact | undefined; hash: ChangeHash },
+  { stats, before, hash, scratch }: { stats: Stat; before: FileFact | undefined; hash: ChangeHash; scratch: Buffer },
 ): FileFact {
   const fresh = { dev: stats.dev, ino: stats.ino, size: stats.size, mtimeNs: stats.mtimeNs, ctimeNs: stats.ctimeNs }
   if (before !== undefined && isSame(before, fresh)) return before
   const sha = createHash('sha256')
-  if (stats.size <= BigInt(CHUNK)) {
-    const bytes = Buffer.concat([...readContents(root, path, stats)])
+  if (stats.size <= CHUNK) {
+    const bytes = readWhole(root, path, stats, scratch)
     const xxh64 = hash.xxh64(bytes)
     return {
       ...fresh,
@@ -235,7 +225,7 @@ function readFact(
     }
   }
   const hint = hash.stream()
-  for (const chunk of readContents(root, path, stats)) {
+  for (const chunk of readContents(root, path, stats, scratch)) {
     sha.update(chunk)
     hint.update(chunk)
   }

@@ -8,7 +8,7 @@ import type { FileEntry } from '../model/entry.ts'
 import type { FileFact, Reading } from '../model/facts.ts'
 import type { SourceRef } from '../model/names.ts'
 import type { Tree } from '../model/tree.ts'
-import { readContents } from './contents.ts'
+import { readContents, readWhole } from './contents.ts'
 import { scanDirectory, type ChangeHash } from './directory.ts'
 import { openTarFile } from './tar-file.ts'
 
@@ -112,7 +112,7 @@ function contentsOf(
   fact: FileFact | undefined,
 ): AsyncIterable<Uint8Array> | Uint8Array {
   if (fact === undefined) throw new VarveError('E_BUG', 'cannot read contents again: no facts were kept of the file')
-  if (file.size <= SMALL) return Buffer.concat([...readContents(root, file.path, fact)])
+  if (file.size <= SMALL) return readWhole(root, file.path, fact)
   return copies(readContents(root, file.path, fact))
 }
 

@@ -11,9 +11,9 @@ export function packFacts(facts: ReadonlyMap<ByteString, FileFact>): Buffer {
   let at = 0
   for (const [path, fact] of facts) {
     at = blob.writeUInt16LE(path.length, at)
-    at = blob.writeBigUInt64LE(BigInt.asUintN(64, fact.dev), at)
+    at = blob.writeBigUInt64LE(BigInt(fact.dev), at)
     at = blob.writeBigUInt64LE(BigInt.asUintN(64, fact.ino), at)
-    at = blob.writeBigInt64LE(fact.size, at)
+    at = blob.writeBigInt64LE(BigInt(fact.size), at)
     at = blob.writeBigInt64LE(fact.mtimeNs, at)
     at = blob.writeBigInt64LE(fact.ctimeNs, at)
     at = blob.writeBigUInt64LE(fact.xxh64, at)
@@ -29,9 +29,9 @@ export function unpackFacts(blob: Buffer): Map<ByteString, FileFact> {
     const pathAt = at + FIXED
     const end = pathAt + blob.readUInt16LE(at)
     facts.set(byteString(blob.toString('latin1', pathAt, end)), {
-      dev: blob.readBigUInt64LE(at + 2),
+      dev: Number(blob.readBigUInt64LE(at + 2)),
       ino: blob.readBigUInt64LE(at + 10),
-      size: blob.readBigInt64LE(at + 18),
+      size: Number(blob.readBigInt64LE(at + 18)),
       mtimeNs: blob.readBigInt64LE(at + 26),
       ctimeNs: blob.readBigInt64LE(at + 34),
       xxh64: blob.readBigUInt64LE(at + 42),

@@ -44,6 +44,8 @@ export type Connected = AsyncDisposable & {
   readonly host: HostRef
   readonly session: Session
   readonly traffic: Transport['traffic']
+  /** A delta need not be spooled: no link can cut it, and no login user holds it. */
+  readonly direct: boolean
   survey(container: ContainerName | undefined): Promise<Survey>
 }
 
@@ -75,6 +77,7 @@ export async function connect(host: HostRef, context: Context): Promise<Connecte
       host,
       session,
       traffic: transport.traffic,
+      direct: host.kind === 'local',
       survey: async (container) => readSurvey((await session.ask(['survey', container ?? '-'])).records),
       async [Symbol.asyncDispose]() {
         await session[Symbol.asyncDispose]()

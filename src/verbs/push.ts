@@ -74,19 +74,17 @@ async function sendOnce(options: ShipOptions, at: At, reuse: boolean): Promise<{
   checkSpace(plan, at.survey)
   at.context.onEvent({ kind: 'step', step: 'send' })
   const delta = deltaOf(plan, at)
-  const upload = await at.watch.time('transfer', () => at.connected.session.upload(delta.chunks))
+  const { session, direct } = at.connected
+  const receive = ['receive', plan.tree, plan.base ?? '-']
+  // BusyBox head reads ahead, beyond a frame
+  if (direct && at.survey.tools.tar === 'gnu') {
+    const { size } = await at.watch.time('apply', () => session.stream(receive, delta.chunks))
+    return { plan, delta: size }
+  }
+  const upload = await at.watch.time('transfer', () => session.upload(delta.chunks))
   at.context.onEvent({ kind: 'step', step: 'apply' })
-  const words = [
-    'receive',
-    plan.tree,
-    plan.base ?? '-',
-    upload.name,
-    String(upload.size),
-    upload.sha256,
-    delta.codec,
-    String(delta.raw()),
-  ]
-  await at.watch.time('apply', () => at.connected.session.ask(words))
+  const words = [upload.name, String(upload.size), upload.sha256, delta.codec, String(delta.raw())]
+  await at.watch.time('apply', () => session.ask([...receive, ...words]))
   return { plan, delta: upload.size }
 }
 

@@ -24,7 +24,7 @@ const tree = makeTree([
 const id = treeId(tree)
 
 test('openManifest() keeps trees, readings and holdings over a restart', () => {
-  const fact = { dev: 1n, ino: 2n ** 63n, size: 3n, mtimeNs: -4n, ctimeNs: 5n, xxh64: 2n ** 64n - 1n, sha256 }
+  const fact = { dev: 1, ino: 2n ** 63n, size: 3, mtimeNs: -4n, ctimeNs: 5n, xxh64: 2n ** 64n - 1n, sha256 }
   {
     using manifest = openManifest(directory)
     manifest.keepTree(id, tree)
