@@ -127,6 +127,31 @@ test('push() deploys a Debian minbase tree exactly, from a directory and from it
   expect(second).toMatchObject({ generation: 1, layers: [{ id: first.layers[0]?.id }], bytes: { delta: 0 } })
 })
 
+test('push() deploys a Debian minbase tree where no process of the host may have more than 128 MiB', async () => {
+  await host.exec(
+    `printf '#!/bin/sh\\nulimit -v 131072\\nexec /bin/sh "$@"\\n' >/usr/local/bin/limited && chmod 755 /usr/local/bin/limited && sed -i 's|^\\(deploy:.*:\\).*|\\1/usr/local/bin/limited|' /etc/passwd`,
+  )
+  const limit = execFileSync('ssh', ['-F', host.sshConfig, host.alias, 'sudo sh -c "ulimit -v"'])
+  expect(limit.toString()).toBe('131072\n')
+  await varveData(['rm', `${host.alias}:debian`, ...common])
+  await varveData(['gc', host.alias, ...common])
+  const report = await varveData<Report>([
+    'push',
+    `rootfs:${baseTrees().rootfsDebian}`,
+    `${host.alias}:debian`,
+    ...common,
+  ])
+  expect(report.bytes.rootfs - report.bytes.changed).toBeLessThan(100) // the odd tree has a file or two of it
+  await varveData(['verify', `${host.alias}:debian`, ...common])
+  const again = await varveData<Report>([
+    'push',
+    `tar:${join(work, 'debian.tar.zst')}`,
+    `${host.alias}:second`,
+    ...common,
+  ])
+  expect(again.bytes.changed).toBe(0)
+})
+
 test('tarOf() sees one byte of difference', async () => {
   expect(await tarOf(join(work, 'odd/modes'))).not.toBe(await tarOf(join(work, 'odd/links')))
 })
