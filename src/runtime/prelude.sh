@@ -87,7 +87,7 @@ open_store() {
     { chmod 0700 "$store" && chown 0:0 "$store"; } || die E_STORE "cannot make the store: $store cannot be owned by root"
     for room in tree c in stage tx pin trash runtime; do mkdir -p "$store/$room" || die E_STORE "cannot make the store: mkdir $store/$room failed"; done
     random_id | put "$store/epoch" || die_of 'make the store'
-    head -c 8388608 /dev/zero >"$store/reserve" 2>/dev/null || rm -f "$store/reserve"
+    fill_reserve
     printf 'varve-store 1\n' | put "$store/format" || die_of 'make the store'
   fi
   check_store
@@ -152,6 +152,10 @@ recover() {
     for known in "$store"/tree/*/ok; do [ ! -e "$known" ] || : >"${known%/ok}/suspect"; done
     printf '%s\n' "$now" | put "$store/boot" || die_of 'note the boot'
   fi
+}
+
+# Space that gc and rollback give up first, so that both work on a full disk.
+fill_reserve() {
   [ -e "$store/reserve" ] || head -c 8388608 /dev/zero >"$store/reserve" 2>/dev/null || rm -f "$store/reserve"
 }
 

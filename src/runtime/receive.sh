@@ -41,6 +41,7 @@ verb_receive() {
   new_epoch
   : step durable
   recover
+  fill_reserve
   rm -f "$login_home/.cache/varve/spool/$spool"
 }
 
