@@ -10,7 +10,7 @@ verb_activate() {
   open_store
   take_lock 10
   recover
-  [ -e "$store/tree/$tree/ok" ] || die E_BASE_MISSING "cannot activate $name: the host has no tree $tree"
+  need_whole "$tree"
   new_generation || exit 1
 }
 

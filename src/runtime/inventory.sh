@@ -24,7 +24,8 @@ verb_inventory() {
 container_record() {
   is_name "$1" || return 0
   now=$(current_of "$1")
-  printf 'container %s current %s next %s mounted %s\n' "$1" "$now" "$(next_of "$1")" "$(mounted "$1" "$now")"
+  if [ "$(readlink "$bundles/$1")" = "$store/c/$1/bundle/$now" ]; then linked=yes; else linked=no; fi
+  printf 'container %s current %s next %s mounted %s linked %s\n' "$1" "$now" "$(next_of "$1")" "$(mounted "$1" "$now")" "$linked"
   for record in "$store/c/$1"/gen/*; do
     [ -e "$record" ] || continue
     is_number "${record##*/}" || continue

@@ -153,7 +153,7 @@ copies() {
 }
 
 need_whole() {
-  is_id "$1" && [ -e "$store/tree/$1/ok" ] || die E_BASE_MISSING "cannot use the delta: the host has no tree $1"
+  is_id "$1" && [ -e "$store/tree/$1/ok" ] || die E_BASE_MISSING "cannot use tree $1: the host has none"
   [ ! -e "$store/tree/$1/suspect" ] || tree_is_whole "$1" || set_aside "$1"
 }
 
