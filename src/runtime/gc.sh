@@ -42,7 +42,7 @@ trees_in_mounts() {
 # Keeps the newest $keep, the current one and what runs; the others go.
 old_generations() {
   is_name "$1" || return 0
-  at=$(current_of "$1")
+  find_current "$1" && at=$current
   kept=0
   for number in $(generations_of "$1" | sort -rn); do
     if [ "$number" = "$at" ] || [ "$kept" -lt "$keep" ] || in_use "$1" "$number"; then

@@ -73,16 +73,17 @@ put() {
 # Flushes the file system of a path; tools without sync -f flush everything.
 flush() { sync -f "$1" 2>/dev/null || sync; }
 
-# Makes the store where there is none; refuses one that is not ours.
+# Makes the store where there is none; refuses one that is not ours. What a killed first push left is ours: empty rooms.
 open_store() {
   if [ ! -e "$store/format" ]; then
-    if [ -d "$store" ]; then
-      for found in "$store"/* "$store"/.[!.]*; do
-        case ${found##*/} in '*' | '.[!.]*' | lost+found | runtime | lock) ;;
-        *) die E_STORE "cannot use $store as the store: it holds other things, such as ${found##*/}" ;;
-        esac
-      done
-    fi
+    for found in "$store"/* "$store"/.[!.]*; do
+      case ${found##*/} in
+      '*' | '.[!.]*' | lost+found | runtime | lock | reserve | epoch | epoch.tmp.* | format.tmp.*) continue ;;
+      tree | c | in | stage | tx | pin | trash) [ -n "$(ls -A "$found")" ] || continue ;;
+      esac
+      # another first push may have made it meanwhile
+      [ -e "$store/format" ] || die E_STORE "cannot use $store as the store: it holds other things, such as ${found##*/}"
+    done
     mkdir -p "$store" 2>/dev/null || die E_STORE "cannot make the store: mkdir $store failed"
     { chmod 0700 "$store" && chown 0:0 "$store"; } || die E_STORE "cannot make the store: $store cannot be owned by root"
     for room in tree c in stage tx pin trash runtime; do mkdir -p "$store/$room" || die E_STORE "cannot make the store: mkdir $store/$room failed"; done

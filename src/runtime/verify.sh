@@ -10,7 +10,7 @@ verb_verify() {
     checked=${checked##*/}
     is_name "$checked" || continue
     [ "$1" = - ] || [ "$1" = "$checked" ] || continue
-    at=$(current_of "$checked")
+    find_current "$checked" && at=$current
     for number in $(generations_of "$checked"); do
       read_record "$checked" "$number" 2>/dev/null || continue
       judge "$gen_tree"
