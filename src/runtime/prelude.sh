@@ -34,6 +34,7 @@ die_of() {
   *"Read-only file system"*) die E_ROFS "cannot $1: $store is read-only" ;;
   *"Input/output error"*) die E_IO "cannot $1: input/output error below $store" ;;
   esac
+  [ -w "$store" ] || die E_ROFS "cannot $1: $store is read-only"
   [ "$(free_kib)" -gt 64 ] || die E_NOSPACE "cannot $1: no space left on $store"
   die E_IO "cannot $1: $said"
 }
@@ -140,9 +141,16 @@ lock_owner_lives() {
   grep -qaF "$mark" /proc/[0-9]*/environ 2>/dev/null
 }
 
+# A directory of its own for what a verb computes; verbs that only read have one without holding the lock.
+scratch() { mktemp -d "$store/tx/read.$$.XXXXXX"; }
+
 # Under the lock, before anything is changed: what a dead runtime left is nobody's.
 recover() {
-  rm -rf "$store"/stage/* "$store"/in/* "$store"/tx/* "$store"/*.tmp.* "$store"/tree/*.tmp.*
+  rm -rf "$store"/stage/* "$store"/in/* "$store"/*.tmp.* "$store"/tree/*.tmp.*
+  for left in "$store"/tx/*; do
+    reader=${left#"$store/tx/read."} && reader=${reader%%.*}
+    is_number "$reader" && [ -d "/proc/$reader" ] || rm -rf "$left"
+  done
   empty_trash
   for left in "$store"/c/*/.cur.* "$store"/c/*/gen/*.tmp.* "$bundles"/.varve.*; do
     if [ -L "$left" ] || [ -e "$left" ]; then rm -f "$left"; fi

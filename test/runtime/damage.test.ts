@@ -1,9 +1,10 @@
 // A store that somebody or an earlier crash has hurt: it is said so or mended, and nothing good is lost.
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { varveData, varveError } from '../fixture/varve.ts'
-import { Bench } from './runtime.ts'
+import { Bench, runtimeText } from './runtime.ts'
 
 let bench: Bench
 let rootfs: string
@@ -47,4 +48,44 @@ test('a store that a killed first push had begun is taken; one that holds anythi
   rmSync(join(bench.store, 'c/mine'))
   await varveData(push)
   expect((await bench.current()).number).toBe(1)
+})
+
+test('a kill within rm() leaves a container without a generation, which a push takes up', async () => {
+  await bench.push(rootfs)
+  const text = runtimeText.replace('  trash "$store/c/$1" && sync', '  kill -9 0')
+  expect(text).not.toBe(runtimeText)
+  await bench.ask(['rm app\n'], { shell: ['dash'], text })
+  expect(await bench.ask(['survey app\n'], { shell: ['dash'], text: runtimeText })).toContain(
+    'container app current 0 next 1 ',
+  )
+  await bench.push(rootfs)
+  expect((await bench.current()).number).toBe(1)
+})
+
+test('a good tree that cannot be read for want of space is not set aside', async () => {
+  mkdirSync(bench.store)
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=80m,mode=700', 'store', bench.store])
+  try {
+    await bench.push(rootfs)
+    writeFileSync(join(tree(), 'suspect'), '')
+    expect(() => writeFileSync(join(bench.store, 'runtime/fill'), Buffer.alloc(80 << 20))).toThrow('ENOSPC')
+    for (const request of ['verify app', `repair ${basename(tree())}`])
+      expect(await bench.ask([`${request}\n`], { shell: ['dash'], text: runtimeText })).toMatch(/^die E_NOSPACE /)
+    expect(existsSync(join(tree(), 'ok'))).toBe(true)
+  } finally {
+    execFileSync('umount', [bench.store])
+  }
+})
+
+test('verify() and another recovery at the same time do not disturb each other', async () => {
+  await bench.push(rootfs)
+  // a recovery of another process falls between every two steps of the reading
+  const recovery = runtimeText.replace(/^while read -r verb words; do[^]*/m, 'recover')
+  const other = join(bench.work, 'recovery.sh')
+  writeFileSync(other, recovery)
+  const args = ['varve', bench.work, '0', bench.store, join(bench.work, 'bundles')].join(' ')
+  const text = runtimeText.replaceAll("printf 'varve-tree 1\\n'\n", (line) => `sh -c '. ${other}' ${args} >&2; ${line}`)
+  expect(text).not.toBe(runtimeText)
+  expect(await bench.ask(['verify app\n'], { shell: ['dash'], text })).toMatch(/ good\nok\n$/)
+  expect(bench.leftovers()).toEqual([])
 })
