@@ -17,7 +17,7 @@ verb_gc() {
     [ ! -d "$known" ] || old_generations "${known##*/}"
   done
   for known in "$store"/pin/*; do [ ! -e "$known" ] || need_tree "$(cat "$known")"; done
-  need_tree "$(trees_in_mounts)"
+  in_mounts=$newline$(trees_in_mounts)$newline
   for known in "$store"/tree/*; do
     [ -e "$known" ] || continue
     ! is_needed "${known##*/}" || continue
@@ -33,21 +33,27 @@ verb_gc() {
 
 need_tree() { needed=$needed$1$newline; }
 
-is_needed() { case $needed in *"$newline$1$newline"*) ;; *) return 1 ;; esac }
+# A mount goes on naming ID where its tree was since set aside as ID.bad.RANDOM.
+is_needed() {
+  case $in_mounts in *"$newline${1%%.*}$newline"*) return 0 ;; esac
+  case $needed in *"$newline$1$newline"*) ;; *) return 1 ;; esac
+}
 
 trees_in_mounts() {
   cat /proc/[0-9]*/mountinfo 2>/dev/null | grep -F "$store/tree/" | sed 's|.*/tree/\([0-9a-f]\{64\}\)/root.*|\1|' | sort -u
 }
 
-# Keeps the newest $keep, the current one and what runs; the others go.
+# Keeps the newest $keep of those that were committed, the current one and what runs; the others go.
 old_generations() {
   is_name "$1" || return 0
   find_current "$1" && at=$current
   kept=0
   for number in $(generations_of "$1" | sort -rn); do
-    if [ "$number" = "$at" ] || [ "$kept" -lt "$keep" ] || in_use "$1" "$number"; then
+    whole=no
+    [ ! -e "$store/c/$1/gen/$number" ] || [ "$number" -gt "$at" ] || read_record "$1" "$number" || :
+    if [ "$number" = "$at" ] || { [ "$whole" = yes ] && [ "$kept" -lt "$keep" ]; } || in_use "$1" "$number"; then
       kept=$((kept + 1))
-      if read_record "$1" "$number"; then need_tree "$gen_tree"; fi
+      [ "$whole" = no ] || need_tree "$gen_tree"
       continue
     fi
     printf 'freed generation %s %s\n' "$1" "$number"

@@ -16,7 +16,8 @@ verb_receive() {
     printf 'present %s\n' "$tree"
     return 0
   fi
-  trash "$store/tree/$tree"
+  # aside, not away: a container may still stand on what is left of it
+  [ ! -e "$store/tree/$tree" ] || mv -T "$store/tree/$tree" "$store/tree/$tree.bad.$(random_id)" || die E_IO "cannot set aside tree $tree"
   take_delta
   : step taken
   unpack

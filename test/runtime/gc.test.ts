@@ -1,8 +1,9 @@
 // gc under the worst: a full disk, failed pushes, damage; what a generation needs is never freed.
 import { execFileSync } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readdirSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { varve, varveData } from '../fixture/varve.ts'
 import { Bench, runtimeText } from './runtime.ts'
 
 let bench: Bench
@@ -37,6 +38,30 @@ test('gc() on a full disk without a reserve frees only what nothing needs', asyn
   } finally {
     execFileSync('umount', [bench.store])
   }
+})
+
+test('gc() counts only generations that were committed', async () => {
+  for (const [number, text] of ['one', 'two!'].entries()) {
+    writeFileSync(join(rootfs, 'etc/a'), text)
+    await bench.push(rootfs)
+    expect((await bench.current()).number).toBe(number + 1)
+  }
+  for (const failed of [3, 4]) mkdirSync(join(bench.store, `c/app/bundle/${failed}`))
+  expect(await gc(2)).toBe('freed generation app 4\nfreed generation app 3\nok\n')
+  expect(trees()).toHaveLength(2)
+})
+
+test('gc() keeps a damaged tree that a mount stands on, under whatever name', async () => {
+  await varveData(['push', `rootfs:${rootfs}`, 'local:app', '--rootfs', 'overlay', ...bench.options])
+  const [id = ''] = trees()
+  writeFileSync(join(bench.store, 'tree', id, 'root/etc/a'), 'bad')
+  await varve(['verify', 'local', '--repair', ...bench.options])
+  await gc(1)
+  expect(trees()).toEqual([expect.stringMatching(`^${id}.bad.`)])
+  expect(readFileSync(join(bench.work, 'bundles/app/rootfs/etc/a'), 'latin1')).toBe('bad')
+  execFileSync('umount', [join(bench.store, 'c/app/bundle/1/rootfs')])
+  await gc(1)
+  expect(trees()).toEqual([])
 })
 
 function fill(file: string): void {
