@@ -96,10 +96,9 @@ build() {
   fi
   [ -s "$store/stage/times" ] || return 0
   # shellcheck disable=SC2016 # the inner shell expands them
-  (cd "$store/stage/root" && xargs -0 -n 500 sh -c '
-    while [ $# -gt 1 ]; do
-      touch -h -d "$1" "$2" || exit 1
-      shift 2
+  (cd "$store/stage/root" && xargs -0 sh -c '
+    for pair do
+      touch -h -d "${pair%% *}" "${pair#* }" || exit 1
     done' sh <"$store/stage/times") 2>"$store/tx/err" || die_of 'set times'
 }
 
@@ -116,10 +115,10 @@ build_on_base() {
     copies
     if [ -s "$store/stage/alias" ]; then
       # shellcheck disable=SC2016 # the inner shell expands them
-      (cd "$store/stage/c" && xargs -0 -n 500 sh -c '
-        while [ $# -gt 1 ]; do
-          mkdir -p "${2%/*}" && ln "$1" "$2" || exit 1
-          shift 2
+      (cd "$store/stage/c" && xargs -0 sh -c '
+        for pair do
+          file=${pair#*//}
+          mkdir -p "${file%/*}" && ln "${pair%%//*}" "$file" || exit 1
         done' sh <"$store/stage/alias") 2>"$store/tx/err" || die_of 'link the copies'
     fi
     cp -al "$store/stage/c/." "$store/stage/root/" 2>"$store/tx/err" || die_of 'join the copies'
