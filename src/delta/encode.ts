@@ -48,7 +48,7 @@ function* members(plan: Plan, options: DeltaOptions): Generator<Member> {
   const aliases = plan.steps
     .filter((step) => step.kind === 'alias' && step.copied)
     .map((step) => step.entry as FileEntry)
-  if (aliases.length > 0) yield word('alias', aliases.map((file) => `./${file.first}\0./${file.path}\0`).join(''))
+  if (aliases.length > 0) yield word('alias', aliases.map((file) => `./${file.first}//./${file.path}\0`).join(''))
   const xattrs = xattrLines(options.tree)
   if (xattrs.length > 0) yield word('xattrs', xattrs.join(''))
   if (options.dialect === 'gnu') yield word('times', timesText(plan))
@@ -70,10 +70,13 @@ function stepsText(plan: Plan): string {
   return lines.map((line) => `${line}\n`).join('')
 }
 
-/** BusyBox tar leaves the times of directories and symlinks as they fall: the host sets them last, by these pairs. */
+/**
+ * BusyBox tar leaves the times of directories and symlinks as they fall: the host sets them last. A pair is one word,
+ * since xargs may end a batch behind any.
+ */
 function timesText(plan: Plan): string {
   const made = plan.steps.filter((step) => step.kind === 'make')
-  return made.map(({ entry }) => `@${entry.mtimeNs / 1_000_000_000n}\0./${entry.path}\0`).join('')
+  return made.map(({ entry }) => `@${entry.mtimeNs / 1_000_000_000n} ./${entry.path}\0`).join('')
 }
 
 function word(name: string, text: string): Member {

@@ -16,6 +16,8 @@ export type Container = {
   readonly current: number
   readonly next: number
   readonly mounted: boolean
+  /** The link in the bundle directory names the current generation. */
+  readonly linked: boolean
   readonly generations: readonly Generation[]
 }
 
@@ -82,14 +84,15 @@ function epochOf(text: string | undefined): string {
   return text
 }
 
-/** NAME current N next N mounted yes|no */
+/** NAME current N next N mounted yes|no linked yes|no */
 function containerOf(words: Words): Container & { generations: Generation[] } {
-  const [name = '', , current, , next, , mounted] = words
+  const [name = '', , current, , next, , mounted, , linked] = words
   return {
     name: parseContainerName(name),
     current: number(current),
     next: number(next),
     mounted: mounted === 'yes',
+    linked: linked === 'yes',
     generations: [],
   }
 }

@@ -10,7 +10,7 @@ verb_activate() {
   open_store
   take_lock 10
   recover
-  [ -e "$store/tree/$tree/ok" ] || die E_BASE_MISSING "cannot activate $name: the host has no tree $tree"
+  need_whole "$tree"
   new_generation || exit 1
 }
 
@@ -18,7 +18,8 @@ verb_activate() {
 new_generation() {
   container=$store/c/$name
   mkdir -p "$container/gen" "$container/bundle" "$container/up" "$container/data" || die E_IO "cannot write below $container"
-  [ "$(current_of "$name")" = "$expected" ] || die E_CONFLICT "cannot switch $name: generation $(current_of "$name") is current now, not $expected"
+  find_current "$name"
+  [ "$current" = "$expected" ] || die E_CONFLICT "cannot switch $name: generation $current is current now, not $expected"
   [ "$(next_of "$name")" = "$number" ] || die E_CONFLICT "cannot switch $name: generation $number was begun by another push"
   bundle=$container/bundle/$number
   mkdir "$bundle" && mkdir -m 0000 "$bundle/rootfs" 2>"$store/tx/err" || die_of 'make the bundle'

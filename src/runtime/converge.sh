@@ -5,12 +5,13 @@ verb_converge() {
   check_store
   take_lock 10
   mkdir -p "$store/tx"
-  [ "$(current_of "$1")" != 0 ] || die E_NO_CONTAINER "cannot converge $1: it has no generation"
+  find_current "$1"
+  [ "$current" != 0 ] || die E_NO_CONTAINER "cannot converge $1: it has no generation"
   converge "$1" || exit 1
 }
 
 converge() {
-  at=$(current_of "$1")
+  find_current "$1" && at=$current
   read_record "$1" "$at" || die E_STORE_DAMAGED "cannot read $store/c/$1/gen/$at: it is not whole"
   if [ "$gen_rootfs" = overlay ]; then
     mount_generation "$1" "$at" "$gen_tree" || die E_OVERLAY "cannot mount the root filesystem: $(head -n 1 "$store/tx/err")"

@@ -1,39 +1,59 @@
 # Frees what no kept generation, pin or live mount needs.
 
 # gc KEEP DRY: keeps the newest KEEP generations of each container and the current one; DRY is yes or no.
+# What is needed is kept in variables: on a full disk a list in a file would come out short, and good trees would go.
 verb_gc() {
   keep=$1 dry=$2
   need_number "$keep"
   [ -e "$store/format" ] || return 0
   check_store
   take_lock 10
-  [ "$dry" = yes ] || { rm -f "$store/reserve" && recover; }
-  mkdir -p "$store/tx"
-  : >"$store/tx/needed"
+  if [ "$dry" = no ]; then
+    recover
+    rm -f "$store/reserve"
+  fi
+  needed=$newline
   for known in "$store"/c/*; do
     [ ! -d "$known" ] || old_generations "${known##*/}"
   done
-  for known in "$store"/pin/*; do [ ! -e "$known" ] || cat "$known" >>"$store/tx/needed"; done
-  cat /proc/[0-9]*/mountinfo 2>/dev/null | grep -F "$store/tree/" | sed 's|.*/tree/\([0-9a-f]\{64\}\)/root.*|\1|' >>"$store/tx/needed"
+  for known in "$store"/pin/*; do [ ! -e "$known" ] || need_tree "$(cat "$known")"; done
+  in_mounts=$newline$(trees_in_mounts)$newline
   for known in "$store"/tree/*; do
     [ -e "$known" ] || continue
-    ! grep -qx "${known##*/}" "$store/tx/needed" || continue
+    ! is_needed "${known##*/}" || continue
     printf 'freed tree %s %s\n' "${known##*/}" "$(du -sk "$known" 2>/dev/null | cut -f1)"
     [ "$dry" = yes ] || { trash "$known" && gone=yes; }
   done
   [ "${gone-no}" = no ] || { sync "$store/tree" && new_epoch; }
-  [ "$dry" = yes ] || { rm -f "$store/tx/needed" && recover; }
+  if [ "$dry" = no ]; then
+    recover
+    fill_reserve
+  fi
 }
 
-# Keeps the newest $keep, the current one and what runs; the others go.
+need_tree() { needed=$needed$1$newline; }
+
+# A mount goes on naming ID where its tree was since set aside as ID.bad.RANDOM.
+is_needed() {
+  case $in_mounts in *"$newline${1%%.*}$newline"*) return 0 ;; esac
+  case $needed in *"$newline$1$newline"*) ;; *) return 1 ;; esac
+}
+
+trees_in_mounts() {
+  cat /proc/[0-9]*/mountinfo 2>/dev/null | grep -F "$store/tree/" | sed 's|.*/tree/\([0-9a-f]\{64\}\)/root.*|\1|' | sort -u
+}
+
+# Keeps the newest $keep of those that were committed, the current one and what runs; the others go.
 old_generations() {
   is_name "$1" || return 0
-  at=$(current_of "$1")
+  find_current "$1" && at=$current
   kept=0
   for number in $(generations_of "$1" | sort -rn); do
-    if [ "$number" = "$at" ] || [ "$kept" -lt "$keep" ] || in_use "$1" "$number"; then
+    whole=no
+    [ ! -e "$store/c/$1/gen/$number" ] || [ "$number" -gt "$at" ] || read_record "$1" "$number" || :
+    if [ "$number" = "$at" ] || { [ "$whole" = yes ] && [ "$kept" -lt "$keep" ]; } || in_use "$1" "$number"; then
       kept=$((kept + 1))
-      if read_record "$1" "$number"; then printf '%s\n' "$gen_tree" >>"$store/tx/needed"; fi
+      [ "$whole" = no ] || need_tree "$gen_tree"
       continue
     fi
     printf 'freed generation %s %s\n' "$1" "$number"
@@ -53,7 +73,7 @@ drop_generation() {
   if [ "$(mounted "$1" "$2")" = yes ]; then
     umount "$store/c/$1/bundle/$2/rootfs" 2>/dev/null || {
       printf 'busy %s %s\n' "$1" "$2"
-      if read_record "$1" "$2"; then printf '%s\n' "$gen_tree" >>"$store/tx/needed"; fi
+      if read_record "$1" "$2"; then need_tree "$gen_tree"; fi
       return 1
     }
   fi

@@ -23,8 +23,9 @@ verb_inventory() {
 
 container_record() {
   is_name "$1" || return 0
-  now=$(current_of "$1")
-  printf 'container %s current %s next %s mounted %s\n' "$1" "$now" "$(next_of "$1")" "$(mounted "$1" "$now")"
+  find_current "$1" && now=$current
+  if [ "$(readlink "$bundles/$1")" = "$store/c/$1/bundle/$now" ]; then linked=yes; else linked=no; fi
+  printf 'container %s current %s next %s mounted %s linked %s\n' "$1" "$now" "$(next_of "$1")" "$(mounted "$1" "$now")" "$linked"
   for record in "$store/c/$1"/gen/*; do
     [ -e "$record" ] || continue
     is_number "${record##*/}" || continue
@@ -33,13 +34,12 @@ container_record() {
   done
 }
 
-# The number of the current generation; 0 where there is none.
-current_of() {
-  link=$(readlink "$store/c/$1/current" 2>/dev/null) || link=gen/0
-  link=${link#gen/}
-  is_number "$link" || die E_STORE_DAMAGED "cannot read $store/c/$1/current: it names no generation"
-  [ "$link" = 0 ] || [ -e "$store/c/$1/gen/$link" ] || die E_STORE_DAMAGED "cannot read $store/c/$1/gen/$link: it is gone"
-  printf %s "$link"
+# Sets current to the number of the current generation; 0 where there is none. It may die, so it runs in no subshell.
+find_current() {
+  current=$(readlink "$store/c/$1/current" 2>/dev/null) || current=gen/0
+  current=${current#gen/}
+  is_number "$current" || die E_STORE_DAMAGED "cannot read $store/c/$1/current: it names no generation"
+  [ "$current" = 0 ] || [ -e "$store/c/$1/gen/$current" ] || die E_STORE_DAMAGED "cannot read $store/c/$1/gen/$current: it is gone"
 }
 
 # One more than any number that was ever begun.

@@ -3,7 +3,8 @@
 # write_manifest ROOT [XATTRS]: prints it. Where getfattr is absent the xattr lines are taken from the file XATTRS.
 write_manifest() (
   cd "$1" || exit 1
-  kinds=$(mktemp -d "$store/tx/kinds.XXXXXX") || exit 1
+  kinds=$(scratch) || exit 1
+  trap 'rm -rf "$kinds"' EXIT
   find . -type d -print0 | sort -z >"$kinds/directories" || exit 1
   find . -type f -print0 | sort -z >"$kinds/files" || exit 1
   find . -type l -print0 | sort -z >"$kinds/symlinks" || exit 1
@@ -29,7 +30,6 @@ write_manifest() (
   cat "$kinds/links"
   printf 'xattrs %s\n' "$(wc -l <"$kinds/xattrs" | tr -d ' ')"
   cat "$kinds/xattrs"
-  rm -rf "$kinds"
 )
 
 count() { tr -cd '\000' <"$kinds/$1" | wc -c | tr -d ' '; }

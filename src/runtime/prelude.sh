@@ -34,6 +34,7 @@ die_of() {
   *"Read-only file system"*) die E_ROFS "cannot $1: $store is read-only" ;;
   *"Input/output error"*) die E_IO "cannot $1: input/output error below $store" ;;
   esac
+  [ -w "$store" ] || die E_ROFS "cannot $1: $store is read-only"
   [ "$(free_kib)" -gt 64 ] || die E_NOSPACE "cannot $1: no space left on $store"
   die E_IO "cannot $1: $said"
 }
@@ -73,21 +74,22 @@ put() {
 # Flushes the file system of a path; tools without sync -f flush everything.
 flush() { sync -f "$1" 2>/dev/null || sync; }
 
-# Makes the store where there is none; refuses one that is not ours.
+# Makes the store where there is none; refuses one that is not ours. What a killed first push left is ours: empty rooms.
 open_store() {
   if [ ! -e "$store/format" ]; then
-    if [ -d "$store" ]; then
-      for found in "$store"/* "$store"/.[!.]*; do
-        case ${found##*/} in '*' | '.[!.]*' | lost+found | runtime | lock) ;;
-        *) die E_STORE "cannot use $store as the store: it holds other things, such as ${found##*/}" ;;
-        esac
-      done
-    fi
+    for found in "$store"/* "$store"/.[!.]*; do
+      case ${found##*/} in
+      '*' | '.[!.]*' | lost+found | runtime | lock | reserve | epoch | epoch.tmp.* | format.tmp.*) continue ;;
+      tree | c | in | stage | tx | pin | trash) [ -n "$(ls -A "$found")" ] || continue ;;
+      esac
+      # another first push may have made it meanwhile
+      [ -e "$store/format" ] || die E_STORE "cannot use $store as the store: it holds other things, such as ${found##*/}"
+    done
     mkdir -p "$store" 2>/dev/null || die E_STORE "cannot make the store: mkdir $store failed"
     { chmod 0700 "$store" && chown 0:0 "$store"; } || die E_STORE "cannot make the store: $store cannot be owned by root"
     for room in tree c in stage tx pin trash runtime; do mkdir -p "$store/$room" || die E_STORE "cannot make the store: mkdir $store/$room failed"; done
     random_id | put "$store/epoch" || die_of 'make the store'
-    head -c 8388608 /dev/zero >"$store/reserve" 2>/dev/null || rm -f "$store/reserve"
+    fill_reserve
     printf 'varve-store 1\n' | put "$store/format" || die_of 'make the store'
   fi
   check_store
@@ -139,9 +141,16 @@ lock_owner_lives() {
   grep -qaF "$mark" /proc/[0-9]*/environ 2>/dev/null
 }
 
+# A directory of its own for what a verb computes; verbs that only read have one without holding the lock.
+scratch() { mktemp -d "$store/tx/read.$$.XXXXXX"; }
+
 # Under the lock, before anything is changed: what a dead runtime left is nobody's.
 recover() {
-  rm -rf "$store"/stage/* "$store"/in/* "$store"/tx/* "$store"/*.tmp.* "$store"/tree/*.tmp.*
+  rm -rf "$store"/stage/* "$store"/in/* "$store"/*.tmp.* "$store"/tree/*.tmp.*
+  for left in "$store"/tx/*; do
+    reader=${left#"$store/tx/read."} && reader=${reader%%.*}
+    is_number "$reader" && [ -d "/proc/$reader" ] || rm -rf "$left"
+  done
   empty_trash
   for left in "$store"/c/*/.cur.* "$store"/c/*/gen/*.tmp.* "$bundles"/.varve.*; do
     if [ -L "$left" ] || [ -e "$left" ]; then rm -f "$left"; fi
@@ -152,6 +161,10 @@ recover() {
     for known in "$store"/tree/*/ok; do [ ! -e "$known" ] || : >"${known%/ok}/suspect"; done
     printf '%s\n' "$now" | put "$store/boot" || die_of 'note the boot'
   fi
+}
+
+# Space that gc and rollback give up first, so that both work on a full disk.
+fill_reserve() {
   [ -e "$store/reserve" ] || head -c 8388608 /dev/zero >"$store/reserve" 2>/dev/null || rm -f "$store/reserve"
 }
 

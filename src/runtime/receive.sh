@@ -21,7 +21,8 @@ verb_receive() {
     printf 'present %s\n' "$tree"
     return 0
   fi
-  trash "$store/tree/$tree"
+  # aside, not away: a container may still stand on what is left of it
+  [ ! -e "$store/tree/$tree" ] || mv -T "$store/tree/$tree" "$store/tree/$tree.bad.$(random_id)" || die E_IO "cannot set aside tree $tree"
   [ "$spool" = stream ] || take_delta
   : step taken
   unpack
@@ -46,6 +47,7 @@ verb_receive() {
   new_epoch
   : step durable
   recover
+  fill_reserve
   [ "$spool" = stream ] || rm -f "$login_home/.cache/varve/spool/$spool"
 }
 
@@ -105,10 +107,9 @@ build() {
   fi
   [ -s "$store/stage/times" ] || return 0
   # shellcheck disable=SC2016 # the inner shell expands them
-  (cd "$store/stage/root" && xargs -0 -n 500 sh -c '
-    while [ $# -gt 1 ]; do
-      touch -h -d "$1" "$2" || exit 1
-      shift 2
+  (cd "$store/stage/root" && xargs -0 sh -c '
+    for pair do
+      touch -h -d "${pair%% *}" "${pair#* }" || exit 1
     done' sh <"$store/stage/times") 2>"$store/tx/err" || die_of 'set times'
 }
 
@@ -125,10 +126,10 @@ build_on_base() {
     copies
     if [ -s "$store/stage/alias" ]; then
       # shellcheck disable=SC2016 # the inner shell expands them
-      (cd "$store/stage/c" && xargs -0 -n 500 sh -c '
-        while [ $# -gt 1 ]; do
-          mkdir -p "${2%/*}" && ln "$1" "$2" || exit 1
-          shift 2
+      (cd "$store/stage/c" && xargs -0 sh -c '
+        for pair do
+          file=${pair#*//}
+          mkdir -p "${file%/*}" && ln "${pair%%//*}" "$file" || exit 1
         done' sh <"$store/stage/alias") 2>"$store/tx/err" || die_of 'link the copies'
     fi
     cp -al "$store/stage/c/." "$store/stage/root/" 2>"$store/tx/err" || die_of 'join the copies'
@@ -163,7 +164,7 @@ copies() {
 }
 
 need_whole() {
-  is_id "$1" && [ -e "$store/tree/$1/ok" ] || die E_BASE_MISSING "cannot use the delta: the host has no tree $1"
+  is_id "$1" && [ -e "$store/tree/$1/ok" ] || die E_BASE_MISSING "cannot use tree $1: the host has none"
   [ ! -e "$store/tree/$1/suspect" ] || tree_is_whole "$1" || set_aside "$1"
 }
 

@@ -10,6 +10,8 @@ verb_rm() {
     ! in_use "$1" "$number" || die E_BUSY_MOUNT "cannot remove $1: a process runs on generation $number"
   done
   case $(readlink "$bundles/$1") in "$store/c/$1/"*) rm -f "$bundles/$1" ;; esac
+  # killed from here on, it is a container without a generation, which a push or another rm takes up
+  rm -f "$store/c/$1/current" && sync "$store/c/$1"
   for number in $(generations_of "$1"); do
     drop_generation "$1" "$number" >/dev/null || die E_BUSY_MOUNT "cannot remove $1: generation $number is mounted and busy"
   done

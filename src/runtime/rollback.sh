@@ -8,7 +8,7 @@ verb_rollback() {
   check_store
   take_lock 10
   recover
-  now=$(current_of "$name")
+  find_current "$name" && now=$current
   [ "$now" != 0 ] || die E_NO_CONTAINER "cannot roll back $name: the host has no such container"
   [ "$expected" = 0 ] || [ "$expected" = "$now" ] || die E_CONFLICT "cannot roll back $name: generation $now is current now, not $expected"
   if [ "$to" = 0 ]; then

@@ -10,7 +10,7 @@ verb_verify() {
     checked=${checked##*/}
     is_name "$checked" || continue
     [ "$1" = - ] || [ "$1" = "$checked" ] || continue
-    at=$(current_of "$checked")
+    find_current "$checked" && at=$current
     for number in $(generations_of "$checked"); do
       read_record "$checked" "$number" 2>/dev/null || continue
       judge "$gen_tree"
@@ -37,15 +37,15 @@ judge() {
 verb_manifest() {
   need_id "$1"
   [ -e "$store/tree/$1/ok" ] || die E_BASE_MISSING "cannot read tree $1: the host has none"
+  own=$(scratch) || die E_IO "cannot write below $store/tx"
+  trap 'rm -rf "$own"' EXIT
   if [ "${2-}" = actual ]; then
-    wanted=$(mktemp "$store/tx/manifest.XXXXXX") || die E_IO "cannot write below $store/tx"
-    write_manifest "$store/tree/$1/root" "$store/tree/$1/xattrs" >"$wanted" || die E_IO "cannot read tree $1"
+    write_manifest "$store/tree/$1/root" "$store/tree/$1/xattrs" >"$own/manifest" || die E_IO "cannot read tree $1"
   else
-    wanted=$store/tree/$1/manifest
+    cp "$store/tree/$1/manifest" "$own/manifest" || die E_IO "cannot read the manifest of tree $1"
   fi
-  gzip -c <"$wanted" >"$wanted.gz" && printf 'payload %s\n' "$(stat -c %s "$wanted.gz")" && cat "$wanted.gz"
-  rm -f "$wanted.gz"
-  [ "${2-}" != actual ] || rm -f "$wanted"
+  gzip "$own/manifest" || die E_IO "cannot compress the manifest of tree $1"
+  printf 'payload %s\n' "$(stat -c %s "$own/manifest.gz")" && cat "$own/manifest.gz"
 }
 
 # repair ID: sets a damaged tree aside, so that the next push sends what it lacks.
@@ -59,8 +59,10 @@ verb_repair() {
   mv -T "$store/tree/$1" "$store/tree/$1.bad.$(random_id)" && new_epoch
 }
 
-# Whole again by its hash: then it is no longer suspect.
+# Whole again by its hash: then it is no longer suspect. What cannot be read, for instance on a full disk, is not judged.
 tree_is_whole() {
-  write_manifest "$store/tree/$1/root" "$store/tree/$1/xattrs" 2>/dev/null | sha256sum | grep -q "^$1 " || return 1
-  rm -f "$store/tree/$1/suspect"
+  [ -d "$store/tree/$1/root" ] || return 1
+  found=$({ { write_manifest "$store/tree/$1/root" "$store/tree/$1/xattrs" 2>"$store/tx/err" || printf 'unread ' >&3; } | sha256sum | cut -c1-64; } 3>&1)
+  case $found in unread*) ! [ -e "$store/tree/$1/ok" ] || die_of "read tree $1" ;; esac
+  [ "$found" = "$1" ] && rm -f "$store/tree/$1/suspect"
 }

@@ -29,7 +29,7 @@ export async function plan(
   const survey = await connected.survey(options.target.container)
   const wanted = wantedOn(survey, source, options, manifest)
   const now = nowOf(survey, options.target)
-  const current = isCurrent(wanted, now, options)
+  const current = isCurrent(wanted, now, { survey, options })
   context.onEvent({ kind: 'step', step: 'plan' })
   const made = survey.trees.includes(wanted.id)
     ? undefined

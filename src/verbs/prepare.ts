@@ -81,8 +81,14 @@ export function nowOf(survey: Survey, target: Target): Now {
   return { container, generation: container?.generations.find(({ number }) => number === container.current) }
 }
 
-export function isCurrent(wanted: Wanted, { generation }: Now, options: ShipOptions): boolean {
-  const same = generation?.tree === wanted.id && generation.config === wanted.configSha256
+/** A generation whose tree was set aside as damaged is not the one that is wanted. */
+export function isCurrent(
+  wanted: Wanted,
+  { generation }: Now,
+  { survey, options }: { survey: Survey; options: ShipOptions },
+): boolean {
+  const same =
+    generation?.tree === wanted.id && generation.config === wanted.configSha256 && survey.trees.includes(wanted.id)
   return same && (options.rootfs === undefined || generation.rootfs === options.rootfs)
 }
 

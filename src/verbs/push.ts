@@ -17,7 +17,7 @@ export async function push(options: ShipOptions, context: Context): Promise<Repo
   const survey = await connected.survey(options.target.container)
   const wanted = wantedOn(survey, source, options, manifest)
   const now = nowOf(survey, options.target)
-  const shipped = isCurrent(wanted, now, options)
+  const shipped = isCurrent(wanted, now, { survey, options })
     ? await keepCurrent(options, { connected, now })
     : await ship(options, { context, manifest, watch, source, connected, survey, now, wanted })
   context.onEvent({ kind: 'step', step: 'done' })
@@ -41,16 +41,23 @@ async function keepCurrent(
   { connected, now }: { connected: Connected; now: Now },
 ): Promise<Shipped> {
   const mounted = now.generation?.rootfs === 'copy' || now.container?.mounted === true
-  if (!mounted) await connected.session.ask(['converge', options.target.container])
+  if (!mounted || now.container?.linked !== true) await connected.session.ask(['converge', options.target.container])
   return { plan: undefined, delta: 0, generation: now.generation?.number ?? 0 }
 }
 
 async function ship(options: ShipOptions, at: At): Promise<Shipped> {
   const held = at.survey.trees.includes(at.wanted.id)
+  // a tree that is not built in this push is read before the switch; a damaged one is set aside
+  if (held) await at.watch.time('apply', () => at.connected.session.ask(['repair', at.wanted.id]))
   const sent = held ? { plan: undefined, delta: 0 } : await send(options, at)
   at.context.onEvent({ kind: 'step', step: 'apply' })
-  const generation = await at.watch.time('apply', () => activate(options, at))
-  return { ...sent, generation }
+  try {
+    return { ...sent, generation: await at.watch.time('apply', () => activate(options, at)) }
+  } catch (error) {
+    if (!hasCode(error, 'E_BASE_MISSING')) throw error
+    const again = await send(options, { ...at, survey: await at.connected.survey(options.target.container) })
+    return { ...again, generation: await at.watch.time('apply', () => activate(options, at)) }
+  }
 }
 
 /** Sends what the host lacks; where its trees turn out damaged or gone, once more without relying on them. */
