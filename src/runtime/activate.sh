@@ -1,16 +1,16 @@
-# Makes a new generation of a container over a published tree and commits it by one rename.
+# Makes a new generation of a container over a stack of published trees and commits it by one rename.
 
-# activate NAME EXPECTED NUMBER TREE ROOTFS CONFIG SIZE: SIZE bytes of config.json follow on standard input.
+# activate NAME EXPECTED NUMBER STACK ROOTFS CONFIG SIZE: STACK is ids of trees, bottom first, joined by commas; SIZE bytes of config.json follow on standard input.
 verb_activate() {
-  name=$1 expected=$2 number=$3 tree=$4 rootfs=$5 config=$6 size=$7
-  need_name "$name" && need_number "$expected" && need_number "$number" && need_id "$tree" && need_id "$config" && need_number "$size"
+  name=$1 expected=$2 number=$3 stack=$4 rootfs=$5 config=$6 size=$7
+  need_name "$name" && need_number "$expected" && need_number "$number" && need_stack "$stack" && need_id "$config" && need_number "$size"
   text=$(head -c "$size" && printf x)
   text=${text%x}
   [ ${#text} -eq "$size" ] || die E_PROTO 'cannot read config.json: it is cut'
   open_store
   take_lock 10
   recover
-  need_whole "$tree"
+  for tree in $(trees_of "$stack"); do need_whole "$tree"; done
   new_generation || exit 1
 }
 
@@ -27,16 +27,17 @@ new_generation() {
   : step bundled
   case $rootfs in
   overlay)
-    fresh_upper && mount_generation "$name" "$number" "$tree" || die E_OVERLAY "cannot mount the root filesystem: $(head -n 1 "$store/tx/err")"
+    fresh_upper && mount_generation "$name" "$number" "$stack" || die E_OVERLAY "cannot mount the root filesystem: $(head -n 1 "$store/tx/err")"
     ;;
   copy)
-    rmdir "$bundle/rootfs" && cp -a "$store/tree/$tree/root" "$bundle/rootfs" 2>"$store/tx/err" || die_of 'copy the root filesystem'
+    is_id "$stack" || die E_PROTO 'cannot copy the root filesystem: it has several layers'
+    rmdir "$bundle/rootfs" && cp -a "$store/tree/$stack/root" "$bundle/rootfs" 2>"$store/tx/err" || die_of 'copy the root filesystem'
     ;;
   *) die E_PROTO 'cannot make the root filesystem: it is neither overlay nor copy' ;;
   esac
   : step prepared
   check_bundle_link
-  printf 'tree %s\nrootfs %s\nconfig %s\nparent %s\nend\n' "$tree" "$rootfs" "$config" "$expected" | put "$container/gen/$number" || die_of 'write the generation'
+  printf 'stack %s\nrootfs %s\nconfig %s\nparent %s\nend\n' "$stack" "$rootfs" "$config" "$expected" | put "$container/gen/$number" || die_of 'write the generation'
   flush "$container" || die E_IO "cannot activate $name: sync failed on $store"
   : step recorded
   ln -s "gen/$number" "$container/.cur.$$" 2>"$store/tx/err" || die_of 'switch'
@@ -52,7 +53,7 @@ new_generation() {
 
 # An upper of its own for each generation; its root shows through as the container's root, so it looks like the tree's.
 fresh_upper() {
-  upper=$container/up/$number like=$store/tree/$tree/root
+  upper=$container/up/$number like=$store/tree/${stack##*,}/root
   mkdir "$upper" "$upper/w" "$upper/u" 2>"$store/tx/err" || return 1
   chown "$(stat -c %u:%g "$like")" "$upper/u" && chmod "$(stat -c %a "$like")" "$upper/u" || return 1
   if has getfattr && has setfattr; then (cd "$like" && getfattr -h -d -m '^(user|system[.]posix_acl)' -e hex .) | (cd "$upper/u" && setfattr -h --restore=-) 2>"$store/tx/err"; fi

@@ -14,7 +14,7 @@ converge() {
   find_current "$1" && at=$current
   read_record "$1" "$at" || die E_STORE_DAMAGED "cannot read $store/c/$1/gen/$at: it is not whole"
   if [ "$gen_rootfs" = overlay ]; then
-    mount_generation "$1" "$at" "$gen_tree" || die E_OVERLAY "cannot mount the root filesystem: $(head -n 1 "$store/tx/err")"
+    mount_generation "$1" "$at" "$gen_stack" || die E_OVERLAY "cannot mount the root filesystem: $(head -n 1 "$store/tx/err")"
   fi
   link_bundle "$1" "$at"
   for older in "$store/c/$1"/bundle/*; do
@@ -25,7 +25,9 @@ converge() {
 # The options keep an image from steering the kernel; kernels that do not know one get the plain mount.
 mount_generation() {
   [ "$(mounted "$1" "$2")" = no ] || return 0
-  layers=lowerdir=$store/tree/$3/root,upperdir=$store/c/$1/up/$2/u,workdir=$store/c/$1/up/$2/w
+  lower=
+  for tree in $(trees_of "$3"); do lower=$store/tree/$tree/root${lower:+:$lower}; done
+  layers=lowerdir=$lower,upperdir=$store/c/$1/up/$2/u,workdir=$store/c/$1/up/$2/w
   mount -t overlay -o "$layers,index=off,metacopy=off,redirect_dir=nofollow,xino=off,nodev" overlay "$store/c/$1/bundle/$2/rootfs" 2>"$store/tx/err" ||
     mount -t overlay -o "$layers,nodev" overlay "$store/c/$1/bundle/$2/rootfs" 2>"$store/tx/err"
 }

@@ -32,6 +32,7 @@ verb_gc() {
 }
 
 need_tree() { needed=$needed$1$newline; }
+need_stack_trees() { needed=$needed$(trees_of "$1")$newline; }
 
 # A mount goes on naming ID where its tree was since set aside as ID.bad.RANDOM.
 is_needed() {
@@ -40,7 +41,7 @@ is_needed() {
 }
 
 trees_in_mounts() {
-  cat /proc/[0-9]*/mountinfo 2>/dev/null | grep -F "$store/tree/" | sed 's|.*/tree/\([0-9a-f]\{64\}\)/root.*|\1|' | sort -u
+  cat /proc/[0-9]*/mountinfo 2>/dev/null | grep -F "$store/tree/" | grep -o '/tree/[0-9a-f]\{64\}/root' | cut -d/ -f3 | sort -u
 }
 
 # Keeps the newest $keep of those that were committed, the current one and what runs; the others go.
@@ -53,7 +54,7 @@ old_generations() {
     [ ! -e "$store/c/$1/gen/$number" ] || [ "$number" -gt "$at" ] || read_record "$1" "$number" || :
     if [ "$number" = "$at" ] || { [ "$whole" = yes ] && [ "$kept" -lt "$keep" ]; } || in_use "$1" "$number"; then
       kept=$((kept + 1))
-      [ "$whole" = no ] || need_tree "$gen_tree"
+      [ "$whole" = no ] || need_stack_trees "$gen_stack"
       continue
     fi
     printf 'freed generation %s %s\n' "$1" "$number"
@@ -73,7 +74,7 @@ drop_generation() {
   if [ "$(mounted "$1" "$2")" = yes ]; then
     umount "$store/c/$1/bundle/$2/rootfs" 2>/dev/null || {
       printf 'busy %s %s\n' "$1" "$2"
-      if read_record "$1" "$2"; then need_tree "$gen_tree"; fi
+      if read_record "$1" "$2"; then need_stack_trees "$gen_stack"; fi
       return 1
     }
   fi

@@ -30,7 +30,7 @@ container_record() {
     [ -e "$record" ] || continue
     is_number "${record##*/}" || continue
     read_record "$1" "${record##*/}" || continue
-    printf 'generation %s %s tree %s rootfs %s config %s parent %s\n' "$1" "${record##*/}" "$gen_tree" "$gen_rootfs" "$gen_config" "$gen_parent"
+    printf 'generation %s %s stack %s rootfs %s config %s parent %s\n' "$1" "${record##*/}" "$gen_stack" "$gen_rootfs" "$gen_config" "$gen_parent"
   done
 }
 
@@ -54,17 +54,17 @@ next_of() {
 
 # Reads a generation into gen_*; fails where the record is not whole.
 read_record() {
-  gen_tree='' gen_rootfs='' gen_config='' gen_parent='' whole=no
+  gen_stack='' gen_rootfs='' gen_config='' gen_parent='' whole=no
   while read -r key value; do
     case $key in
-    tree) gen_tree=$value ;;
+    stack) gen_stack=$value ;;
     rootfs) gen_rootfs=$value ;;
     config) gen_config=$value ;;
     parent) gen_parent=$value ;;
     end) whole=yes ;;
     esac
   done <"$store/c/$1/gen/$2"
-  [ "$whole" = yes ] && is_id "$gen_tree"
+  [ "$whole" = yes ] && is_stack "$gen_stack"
 }
 
 mounted() {

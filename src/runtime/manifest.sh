@@ -70,7 +70,7 @@ xattrs() {
   cat "$1/directories" "$1/files" "$1/symlinks" "$1/nodes" | xargs -0 getfattr -h -d -m - -e hex --absolute-names -- 2>/dev/null |
     awk '/^# file: / { file = substr($0, 9); next }
       /^user\.overlay\./ { next }
-      /^(user\.|security\.capability=|system\.posix_acl_access=|system\.posix_acl_default=)/ { print file "//" $0 }' | sort
+      /^(user\.|trusted\.overlay\.opaque=|security\.capability=|system\.posix_acl_access=|system\.posix_acl_default=)/ { print file "//" $0 }' | sort
 }
 
 if stat -c %.9Y / 2>/dev/null | grep -q '\.[0-9]\{9\}$'; then gnu_stat=yes; else gnu_stat=no; fi

@@ -54,6 +54,13 @@ is_id() {
   [ ${#1} -eq 64 ]
 }
 
+# Ids of trees, bottom first, joined by commas.
+is_stack() {
+  case $1 in '' | *,) return 1 ;; esac
+  for id in $(trees_of "$1"); do is_id "$id" || return 1; done
+}
+trees_of() { printf '%s\n' "$1" | tr , '\n'; }
+
 is_number() {
   case $1 in '' | *[!0-9]*) return 1 ;; esac
   [ ${#1} -le 15 ]
@@ -61,6 +68,7 @@ is_number() {
 
 need_name() { is_name "$1" || die E_NAME "cannot use a container name: it is none"; }
 need_id() { is_id "$1" || die E_PROTO "cannot use an id: it is no SHA-256"; }
+need_stack() { is_stack "$1" || die E_PROTO "cannot use a stack: it is no list of SHA-256"; }
 need_number() { is_number "$1" || die E_PROTO "cannot use a number: it is none"; }
 
 random_id() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }

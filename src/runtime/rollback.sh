@@ -1,4 +1,4 @@
-# Goes back to an older generation by making a new one of the same tree and config.json, so that numbers only grow.
+# Goes back to an older generation by making a new one of the same stack and config.json, so that numbers only grow.
 
 # rollback NAME EXPECTED TO: TO 0 is the generation before the current one.
 verb_rollback() {
@@ -18,13 +18,16 @@ verb_rollback() {
   [ "$to" != "$now" ] || die E_GEN "cannot roll back $name to generation $to: it is current"
   [ "$to" != 0 ] && [ -e "$store/c/$name/gen/$to" ] && [ -e "$store/c/$name/bundle/$to/config.json" ] ||
     die E_GEN "cannot roll back $name to generation $to: there is none"
-  read_record "$name" "$to" && [ -e "$store/tree/$gen_tree/ok" ] || die E_GEN "cannot roll back $name to generation $to: its tree is gone"
-  [ ! -e "$store/tree/$gen_tree/suspect" ] || tree_is_whole "$gen_tree" || die E_GEN "cannot roll back $name to generation $to: its tree is damaged"
-  tree=$gen_tree rootfs=$gen_rootfs config=$gen_config expected=$now number=$(next_of "$name")
+  read_record "$name" "$to" || die E_GEN "cannot roll back $name to generation $to: its record is damaged"
+  for tree in $(trees_of "$gen_stack"); do
+    [ -e "$store/tree/$tree/ok" ] || die E_GEN "cannot roll back $name to generation $to: its tree $tree is gone"
+    [ ! -e "$store/tree/$tree/suspect" ] || tree_is_whole "$tree" || die E_GEN "cannot roll back $name to generation $to: its tree $tree is damaged"
+  done
+  stack=$gen_stack rootfs=$gen_rootfs config=$gen_config expected=$now number=$(next_of "$name")
   text=$(sed "s|\"$store/c/$name/bundle/$to/rootfs\"|\"$store/c/$name/bundle/$number/rootfs\"|" "$store/c/$name/bundle/$to/config.json" && printf x)
   text=${text%x}
   # room in an emergency: the reserve is there for this
   [ "$(free_kib)" -gt 4096 ] || rm -f "$store/reserve"
   new_generation || exit 1
-  printf 'tree %s from %s\n' "$tree" "$to"
+  printf 'stack %s from %s\n' "$stack" "$to"
 }

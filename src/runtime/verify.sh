@@ -1,6 +1,6 @@
 # Re-hashes trees on the host against their ids.
 
-# verify NAME|-: one record a generation, its tree good, bad or missing; a tree is read once however many stand on it.
+# verify NAME|-: a record for each tree of a generation: good, bad or missing; it is read once however many stand on it.
 verb_verify() {
   [ -e "$store/format" ] || return 0
   check_store
@@ -13,9 +13,11 @@ verb_verify() {
     find_current "$checked" && at=$current
     for number in $(generations_of "$checked"); do
       read_record "$checked" "$number" 2>/dev/null || continue
-      judge "$gen_tree"
       if [ "$number" = "$at" ]; then role=current; else role=older; fi
-      printf 'verified %s %s %s %s %s\n' "$checked" "$number" "$role" "$gen_tree" "$state"
+      for tree in $(trees_of "$gen_stack"); do
+        judge "$tree"
+        printf 'verified %s %s %s %s %s\n' "$checked" "$number" "$role" "$tree" "$state"
+      done
     done
   done
 }
