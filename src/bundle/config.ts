@@ -50,6 +50,36 @@ export function rewriteConfig(text: string, rootPath: string): string {
   return print({ ...config, root: { ...(config['root'] as Json | undefined), path: rootPath } })
 }
 
+/**
+ * What an image is run with (https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md), less what `run` says
+ * itself. Throws E_CONFIG for a user by name, which only the image's own files could tell the number of.
+ */
+export function imageProcess(imageConfig: string, run: Process): Process {
+  const config = (JSON.parse(imageConfig) as { config?: Json } | null)?.config ?? {}
+  const list = (key: string): string[] => {
+    const value = config[key] ?? []
+    if (!Array.isArray(value) || !value.every((word) => typeof word === 'string'))
+      throw new VarveError('E_CONFIG', `cannot use the image config: its ${key} is no list of strings`)
+    return value
+  }
+  const word = (key: string): string | undefined => {
+    const value = config[key]
+    return typeof value === 'string' && value !== '' ? value : undefined
+  }
+  const args = [...list('Entrypoint'), ...list('Cmd')]
+  const user = run.user ?? word('User')
+  if (run.user === undefined && user !== undefined && !/^[0-9]+(:[0-9]+)?$/.test(user))
+    throw new VarveError('E_CONFIG', `cannot use the user "${escapeControls(user)}" of the image: it is no number`, {
+      hint: 'name it by number: --user UID:GID',
+    })
+  return {
+    args: run.args ?? (args.length > 0 ? args : undefined),
+    env: [...list('Env'), ...run.env],
+    cwd: run.cwd ?? word('WorkingDir'),
+    user,
+  }
+}
+
 /** A config.json by https://github.com/opencontainers/runtime-spec/blob/v1.0.2/config.md in the host's network. Throws E_CONFIG. */
 export function minimalConfig(run: Process, hostname: string, rootPath: string): string {
   return print({

@@ -21,6 +21,8 @@ export type CommonOptions = {
   acceptNew?: true
   stateDir?: string
   debug?: true
+  platform?: string
+  insecure?: true
 }
 
 export function makeContext(process: NodeJS.Process, options: CommonOptions, output: Output): Context {
@@ -41,6 +43,11 @@ export function makeContext(process: NodeJS.Process, options: CommonOptions, out
       configFile: options.sshConfig === undefined ? undefined : resolve(options.sshConfig),
       acceptNew: options.acceptNew === true,
     },
+    image: {
+      ...(options.platform === undefined ? {} : { platform: parsePlatform(options.platform) }),
+      ...(options.insecure === true ? { insecure: true } : {}),
+    },
+    environment: env,
     stdin: process.stdin,
     ask:
       process.stdin.isTTY && process.stderr.isTTY

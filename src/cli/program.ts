@@ -1,7 +1,7 @@
 // The commands and their options, by commander; each is handed to its verb.
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { VarveError } from '../errors.ts'
-import { parseHost, parseSource, parseTarget } from '../model/names.ts'
+import { parseHost, parseSource, parseTarget, SOURCES } from '../model/names.ts'
 import { LOSSES, type Loss } from '../plan/loss.ts'
 import { doctor } from '../verbs/doctor.ts'
 import { gc } from '../verbs/gc.ts'
@@ -27,7 +27,7 @@ type ShipFlags = CommonOptions & {
   dryRun?: true
 }
 
-const SOURCE = 'rootfs:DIR, tar:FILE, tar:- (standard input) or bundle:DIR'
+const SOURCE = SOURCES.replace('tar:-', 'tar:- (standard input)')
 const TARGET = '[user@]host:NAME, ssh://[user@]host[:port]/NAME or local:NAME'
 const HOST = '[user@]host[:NAME], ssh://[user@]host[:port][/NAME] or local[:NAME]'
 
@@ -49,6 +49,7 @@ export async function makeProgram(process: NodeJS.Process): Promise<number> {
 Examples:
   varve push rootfs:./rootfs me@host:fossil     send, verify, switch
   varve plan tar:image.tar me@host:fossil       what that would do and cost
+  varve push docker://debian:12 me@host:debian  an image from a registry, layer by layer
   docker export app | varve push tar:- host:app
   varve status host                             what the host holds
   varve rollback host:fossil                    the generation before

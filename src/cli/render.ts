@@ -73,12 +73,12 @@ export function status(status: Status): string {
           : 'current'
         : '',
       generation.rootfs,
-      generation.tree.slice(0, 12),
+      generation.stack.map((id) => id.slice(0, 12)).join(' '),
     ])
     return states.length > 0 ? states : [[container.name, '-', 'nothing committed', '', '']]
   })
   const free = status.freeBytes === undefined ? '' : `, ${amount(status.freeBytes)} free`
-  return `${table([['CONTAINER', 'GENERATION', 'STATE', 'ROOTFS', 'TREE'], ...rows])}${status.trees} trees in ${status.store} on ${status.host}${free}\n`
+  return `${table([['CONTAINER', 'GENERATION', 'STATE', 'ROOTFS', 'LAYERS'], ...rows])}${status.trees} trees in ${status.store} on ${status.host}${free}\n`
 }
 
 export function verified({ host, containers }: { host: string; containers: readonly Verified[] }): string {

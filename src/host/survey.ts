@@ -4,7 +4,8 @@ import { misread, number, treeIdOf, type Words } from './replies.ts'
 
 export type Generation = {
   readonly number: number
-  readonly tree: string
+  /** Ids of trees, bottom first. */
+  readonly stack: readonly string[]
   readonly rootfs: 'overlay' | 'copy'
   readonly config: string
   readonly parent: number
@@ -54,18 +55,22 @@ export type Survey = {
   readonly epoch: string | undefined
   readonly trees: readonly string[]
   readonly containers: readonly Container[]
+  /** Stacks of several trees that other containers stand on. */
+  readonly stacks: readonly (readonly string[])[]
 }
 
 /** Throws E_PROTO for a record that is not of the grammar. */
 export function readSurvey(records: readonly Words[]): Survey {
   const probe = new Map<string, string>()
   const trees: string[] = []
+  const stacks: string[][] = []
   const containers = new Map<string, Container & { generations: Generation[] }>()
   let epoch: string | undefined
   for (const [kind, ...words] of records) {
     if (kind === 'probe') probe.set(words[0] ?? '', words.slice(1).join(' '))
     else if (kind === 'epoch') epoch = words[0] === '-' ? undefined : epochOf(words[0])
     else if (kind === 'tree') trees.push(treeIdOf(words[0]))
+    else if (kind === 'stack') stacks.push(stackOf(words[0]))
     else if (kind === 'container') {
       const container = containerOf(words)
       containers.set(container.name, container)
@@ -76,7 +81,7 @@ export function readSurvey(records: readonly Words[]): Survey {
     } else throw misread('it has a record of an unknown kind')
   }
   for (const container of containers.values()) container.generations.sort((a, b) => a.number - b.number)
-  return { tools: toolsOf(probe), epoch, trees, containers: [...containers.values()] }
+  return { tools: toolsOf(probe), epoch, trees, containers: [...containers.values()], stacks }
 }
 
 function epochOf(text: string | undefined): string {
@@ -97,11 +102,15 @@ function containerOf(words: Words): Container & { generations: Generation[] } {
   }
 }
 
-/** NAME N tree ID rootfs MODE config SHA256 parent N */
+/** NAME N stack ID,ID rootfs MODE config SHA256 parent N */
 function generationOf(words: Words): Generation {
   const [, own, , tree, , rootfs, , config, , parent] = words
   if (rootfs !== 'overlay' && rootfs !== 'copy') throw misread('a generation has an unknown kind of root filesystem')
-  return { number: number(own), tree: treeIdOf(tree), rootfs, config: treeIdOf(config), parent: number(parent) }
+  return { number: number(own), stack: stackOf(tree), rootfs, config: treeIdOf(config), parent: number(parent) }
+}
+
+function stackOf(text: string | undefined): string[] {
+  return (text ?? '').split(',').map(treeIdOf)
 }
 
 function toolsOf(probe: ReadonlyMap<string, string>): Tools {

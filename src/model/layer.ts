@@ -109,7 +109,8 @@ function cover(entries: Map<ByteString, Entry>, path: ByteString, view: View): v
     entries.set(path, { ...own, xattrs: [...own.xattrs, OPAQUE].toSorted((a, b) => (a.name < b.name ? -1 : 1)) })
 }
 
-function whiteout(path: ByteString): NodeEntry {
+/** Hides what layers below have at `path`. */
+export function whiteout(path: ByteString): NodeEntry {
   return { kind: 'char', path, mode: 0, uid: 0, gid: 0, mtimeNs: 0n, xattrs: [], major: 0, minor: 0 }
 }
 

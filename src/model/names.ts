@@ -10,7 +10,9 @@ export type HostRef =
 
 export type Target = { readonly host: HostRef; readonly container: ContainerName }
 
-const SOURCE_KINDS = ['rootfs', 'tar', 'bundle'] as const
+const SOURCE_KINDS = ['rootfs', 'tar', 'bundle', 'oci', 'oci-archive', 'docker-archive', 'docker'] as const
+export const SOURCES =
+  'rootfs:DIR, tar:FILE, tar:-, bundle:DIR, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker://REF'
 export type SourceRef = { readonly kind: (typeof SOURCE_KINDS)[number]; readonly location: string }
 
 const NAME = /^[a-z0-9][a-z0-9_.-]{0,62}$/
@@ -45,18 +47,25 @@ export function parseHost(text: string): { readonly host: HostRef; readonly cont
   return name === undefined || name === '' ? { host } : { host, container: parseContainerName(name) }
 }
 
-/** Reads `rootfs:DIR`, `tar:FILE`, `tar:-` or `bundle:DIR`. Throws E_USAGE. */
+/** Reads `KIND:LOCATION`, named as containers-transports(5) names them; of `docker://REF` the location is REF. Throws E_USAGE. */
 export function parseSource(text: string): SourceRef {
   const colon = text.indexOf(':')
   const kind = SOURCE_KINDS.find((known) => known === text.slice(0, colon))
-  const location = text.slice(colon + 1)
-  if (kind === undefined || location === '' || location.includes('\0'))
-    throw new VarveError(
-      'E_USAGE',
-      `cannot use "${escapeControls(text)}" as a source: it is none of rootfs:DIR, tar:FILE, tar:-, bundle:DIR`,
-      { hint: `write for example rootfs:./rootfs` },
-    )
+  const rest = text.slice(colon + 1)
+  const location = kind === 'docker' ? rest.replace(/^\/\//, '') : rest
+  if (kind === undefined || location === '' || location.includes('\0') || (kind === 'docker' && rest === location))
+    throw new VarveError('E_USAGE', `cannot use "${escapeControls(text)}" as a source: it is none of ${SOURCES}`, {
+      hint: `write for example rootfs:./rootfs`,
+    })
   return { kind, location }
+}
+
+/** A source without layers. */
+export type FlatRef = SourceRef & { readonly kind: 'rootfs' | 'tar' | 'bundle' }
+
+/** How a source is written in messages and records. */
+export function sourceText({ kind, location }: SourceRef): string {
+  return `${kind}:${kind === 'docker' ? '//' : ''}${location}`
 }
 
 /** How a host is written in messages and in the local manifest. */

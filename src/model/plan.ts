@@ -35,7 +35,8 @@ export type Plan = {
   readonly drop: readonly ByteString[]
   /** In the order of the tar: directories, sent contents, links, copies, aliases, then symlinks and nodes. */
   readonly steps: readonly Step[]
-  readonly entries: Changes
+  /** How many the tree has. */
+  readonly entries: number
   /** Bytes of contents: of the whole tree, and of the files that are sent. */
   readonly bytes: { readonly rootfs: number; readonly changed: number }
 }

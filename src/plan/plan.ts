@@ -1,8 +1,9 @@
 // Decides what a host lacks for a tree: what stays linked from a base, what it can link or copy itself, what is sent.
 import type { ByteString } from '../model/bytes.ts'
-import { inodeKey, parentOf, sameMetadata, type DirectoryEntry, type Entry, type FileEntry } from '../model/entry.ts'
+import { inodeKey, parentOf, type DirectoryEntry, type Entry, type FileEntry } from '../model/entry.ts'
 import type { Changes, Place, Plan, Step } from '../model/plan.ts'
 import { filesOf, rootfsBytes, type Tree } from '../model/tree.ts'
+import { keptPaths, sameEntry } from './kept.ts'
 
 export type Known = { readonly id: string; readonly tree: Tree }
 
@@ -10,8 +11,6 @@ export type PlanInput = {
   readonly target: Known
   /** The tree of the host that resembles the target most. */
   readonly base: Known | undefined
-  /** What the container is now: what the changes are counted against. */
-  readonly previous: Tree | undefined
   /** Where else on the host contents stand, by SHA-256. */
   readonly elsewhere: ReadonlyMap<string, { readonly tree: string; readonly file: FileEntry }>
 }
@@ -23,7 +22,7 @@ export function missingContents(target: Tree, base: Tree | undefined): string[] 
 }
 
 /** Pure: the same input gives the same plan. */
-export function makePlan({ target, base: offered, previous, elsewhere }: PlanInput): Plan {
+export function makePlan({ target, base: offered, elsewhere }: PlanInput): Plan {
   // directories keep the base's attributes unless set anew, and no tool of every host can take one away
   const base = offered !== undefined && losesDirectoryXattrs(target.tree, offered.tree) ? undefined : offered
   const source = offered === undefined ? undefined : new BaseFiles(offered)
@@ -56,7 +55,7 @@ export function makePlan({ target, base: offered, previous, elsewhere }: PlanInp
     base: base?.id,
     drop,
     steps,
-    entries: countChanges(target.tree, previous),
+    entries: target.tree.entries.length,
     bytes: { rootfs: rootfsBytes(target.tree), changed: sent },
   }
 }
@@ -74,40 +73,6 @@ function losesDirectoryXattrs(target: Tree, base: Tree): boolean {
     const names = new Set(now.get(entry.path)?.xattrs.map((attribute) => attribute.name))
     return now.get(entry.path)?.kind === 'directory' && entry.xattrs.some((attribute) => !names.has(attribute.name))
   })
-}
-
-/** Paths that may stay as the base has them: equal in everything, the shape of their hard-link group included. */
-function keptPaths(target: Tree, before: ReadonlyMap<ByteString, Entry>): Set<ByteString> {
-  const kept = new Set<ByteString>()
-  const toBase = new Map<ByteString, ByteString>()
-  const toTarget = new Map<ByteString, ByteString>()
-  for (const entry of target.entries) {
-    const old = before.get(entry.path)
-    if (old === undefined || !isEqual(entry, old)) continue
-    if (entry.kind === 'file' && old.kind === 'file') {
-      const group = toBase.get(entry.first) ?? old.first
-      if (group !== old.first || (toTarget.get(old.first) ?? entry.first) !== entry.first) continue
-      toBase.set(entry.first, old.first)
-      toTarget.set(old.first, entry.first)
-    }
-    kept.add(entry.path)
-  }
-  // a group is kept whole or made anew whole, so that its new members have a file to be named after
-  const broken = new Set(
-    filesOf(target)
-      .filter((file) => !kept.has(file.path))
-      .map((file) => file.first),
-  )
-  for (const file of filesOf(target)) if (broken.has(file.first)) kept.delete(file.path)
-  return kept
-}
-
-function isEqual(a: Entry, b: Entry): boolean {
-  if (a.kind !== b.kind || !sameMetadata(a, b)) return false
-  if (a.kind === 'file') return b.kind === 'file' && a.sha256 === b.sha256 && a.size === b.size
-  if (a.kind === 'symlink') return b.kind === 'symlink' && a.target === b.target
-  if (a.kind === 'directory') return true
-  return 'major' in b && a.major === b.major && a.minor === b.minor
 }
 
 /** Keys that more than one hard-link group of the target has: sharing one inode would join the groups. */
@@ -219,7 +184,7 @@ function directorySteps(
   const wanted = new Set<ByteString>()
   for (const entry of directories) {
     const old = before.get(entry.path)
-    if (old?.kind === 'directory' && isEqual(entry, old) && !parents.has(entry.path)) continue
+    if (old?.kind === 'directory' && sameEntry(entry, old) && !parents.has(entry.path)) continue
     // a directory that is new moves the time of the one that holds it; every parent is explicit up to the root
     for (let path = entry.path; !wanted.has(path); path = parentOf(path)) {
       wanted.add(path)
@@ -229,7 +194,8 @@ function directorySteps(
   return directories.filter((entry) => wanted.has(entry.path)).map((entry) => ({ kind: 'make', entry }))
 }
 
-function countChanges(target: Tree, base: Tree | undefined): Changes {
+/** What changes for a container that sees `base` now. */
+export function countChanges(target: Tree, base: Tree | undefined): Changes {
   const old = new Map((base?.entries ?? []).map((entry) => [entry.path, entry]))
   const count = {
     total: target.entries.length,
@@ -245,9 +211,9 @@ function countChanges(target: Tree, base: Tree | undefined): Changes {
     old.delete(entry.path)
     if (entry.kind !== 'file' && entry.kind !== 'directory' && entry.kind !== 'symlink') count.special++
     if (was === undefined) count.added++
-    else if (isEqual(entry, was)) count.unchanged++
+    else if (sameEntry(entry, was)) count.unchanged++
     else if (
-      isEqual({ ...entry, mode: was.mode, uid: was.uid, gid: was.gid, mtimeNs: was.mtimeNs, xattrs: was.xattrs }, was)
+      sameEntry({ ...entry, mode: was.mode, uid: was.uid, gid: was.gid, mtimeNs: was.mtimeNs, xattrs: was.xattrs }, was)
     )
       count.metadata++
     else count.changed++

@@ -16,9 +16,18 @@ verb_inventory() {
   done
   for found in "$store"/c/*; do
     [ -d "$found" ] || continue
-    [ "$1" = - ] || [ "$1" = "${found##*/}" ] || continue
+    if [ "$1" != - ] && [ "$1" != "${found##*/}" ]; then
+      stack_records "${found##*/}"
+      continue
+    fi
     container_record "${found##*/}"
   done
+}
+
+# Of the other containers only what a flat source could be laid over.
+stack_records() {
+  at=$(readlink "$store/c/$1/current" 2>/dev/null) && [ -e "$store/c/$1/$at" ] && read_record "$1" "${at#gen/}" || return 0
+  case $gen_stack in *,*) printf 'stack %s\n' "$gen_stack" ;; esac
 }
 
 container_record() {

@@ -6,7 +6,7 @@ import { VarveError, messageOf } from '../errors.ts'
 import { byteString, escapeControls, type ByteString } from '../model/bytes.ts'
 import type { FileEntry } from '../model/entry.ts'
 import type { FileFact, Reading } from '../model/facts.ts'
-import type { SourceRef } from '../model/names.ts'
+import type { FlatRef } from '../model/names.ts'
 import type { Tree } from '../model/tree.ts'
 import { readContents, readWhole } from './contents.ts'
 import { scanDirectory, type ChangeHash } from './directory.ts'
@@ -40,7 +40,7 @@ export type Source = AsyncDisposable & {
 const SMALL = 1 << 20
 
 /** Throws E_SOURCE and the errors of the kind of source. */
-export async function openSource(ref: SourceRef, options: SourceOptions): Promise<Source> {
+export async function openSource(ref: FlatRef, options: SourceOptions): Promise<Source> {
   switch (ref.kind) {
     case 'rootfs':
       return openDirectory(ref.location, undefined, options)

@@ -15,6 +15,12 @@ export type Manifest = Disposable & {
   summary(tree: string): TreeSummary | undefined
   tree(id: string): Tree | undefined
   keepTree(id: string, tree: Tree): void
+  /** The tree of a layer, by its ChainID (https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md#layer-chainid). */
+  layer(chain: string): string | undefined
+  keepLayer(chain: string, tree: string): void
+  /** What a container sees of a stack of trees, as far as it was ever laid together: its id and size. */
+  stack(trees: readonly string[]): (TreeSummary & { readonly flat: string }) | undefined
+  keepStack(trees: readonly string[], seen: TreeSummary & { readonly flat: string }): void
   /** The trees that the host held at this epoch; undefined where nothing is known of that epoch. */
   holdings(host: string, epoch: string): string[] | undefined
   keepHoldings(host: string, epoch: string, trees: readonly string[]): void
@@ -84,6 +90,18 @@ export function openManifest(directory: string): Manifest {
         .prepare('INSERT OR IGNORE INTO tree (id, entries, bytes, manifest) VALUES (?, ?, ?, ?)')
         .run(id, made.entries.length, rootfsBytes(made), manifest)
     },
+    layer: (chain) =>
+      database.prepare<[string], { tree: string }>('SELECT tree FROM layer WHERE chain = ?').get(chain)?.tree,
+    keepLayer: (chain, made) =>
+      void database.prepare('INSERT OR REPLACE INTO layer (chain, tree) VALUES (?, ?)').run(chain, made),
+    stack: (trees) =>
+      database
+        .prepare<[string], TreeSummary & { flat: string }>('SELECT flat, entries, bytes FROM stack WHERE trees = ?')
+        .get(trees.join(',')),
+    keepStack: (trees, { flat, entries, bytes }) =>
+      void database
+        .prepare('INSERT OR REPLACE INTO stack (trees, flat, entries, bytes) VALUES (?, ?, ?, ?)')
+        .run(trees.join(','), flat, entries, bytes),
     holdings(host, epoch) {
       const row = database.prepare<[string], { epoch: string }>('SELECT epoch FROM host WHERE name = ?').get(host)
       if (row?.epoch !== epoch) return undefined

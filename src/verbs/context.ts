@@ -8,6 +8,7 @@ import { openSession, type Session } from '../host/session.ts'
 import { connectSsh } from '../host/ssh.ts'
 import { readSurvey, type Survey } from '../host/survey.ts'
 import type { Transport } from '../host/transport.ts'
+import type { Platform } from '../image/platform.ts'
 import { escapeControls } from '../model/bytes.ts'
 import { hostText, type ContainerName, type HostRef } from '../model/names.ts'
 import { openManifest, type Manifest } from '../store/manifest.ts'
@@ -34,6 +35,10 @@ export type Context = {
     readonly configFile: string | undefined
     readonly acceptNew: boolean
   }
+  /** Which image of several, and whether a registry may be asked over plain HTTP. */
+  readonly image: { readonly platform?: Platform; readonly insecure?: boolean }
+  /** Where auth files and helpers are found; see ImageOptions. */
+  readonly environment: Readonly<Record<string, string | undefined>>
   readonly stdin: Readable
   /** Undefined where there is no terminal to ask at. */
   readonly ask: ((question: Question) => Promise<string | undefined>) | undefined

@@ -1,11 +1,11 @@
 // plan: what push would do and the exact bytes of its delta; changes nothing on the host.
-import { open } from 'node:fs/promises'
+import { open, type FileHandle } from 'node:fs/promises'
 import { VarveError, messageOf } from '../errors.ts'
 import type { Step } from '../model/plan.ts'
 import { connect, manifestOf, type Context } from './context.ts'
-import { deltaOf, isCurrent, nowOf, planFor, wantedOn, type ShipOptions } from './prepare.ts'
+import { changesOf, deltaOf, isCurrent, nowOf, plansFor, wantedOn, type ShipOptions } from './prepare.ts'
 import { readSource } from './read-source.ts'
-import { Stopwatch, reportOf, type Report } from './report.ts'
+import { Stopwatch, reportOf, type Report, type Shipped } from './report.ts'
 
 export type Planned = {
   readonly report: Report
@@ -27,61 +27,56 @@ export async function plan(
   await using source = await watch.time('scan', () => readSource(options.source, manifest, context))
   await using connected = await connect(options.target.host, context)
   const survey = await connected.survey(options.target.container)
-  const wanted = wantedOn(survey, source, options, manifest)
-  const now = nowOf(survey, options.target)
-  const current = isCurrent(wanted, now, { survey, options })
+  const at = { options, context, manifest, source, connected, survey, now: nowOf(survey, options.target) }
+  const { output } = options
   context.onEvent({ kind: 'step', step: 'plan' })
-  const made = survey.trees.includes(wanted.id)
-    ? undefined
-    : await watch.time('plan', () => planFor(wanted, { connected, survey, now, manifest, options, reuse: true }))
-  const chunks = made === undefined ? undefined : deltaOf(made, { source, wanted, survey, connected, context }).chunks
-  const delta = chunks === undefined ? 0 : await watch.time('delta', () => drain(chunks, options.output))
-  const items: Item[] = [
-    ...(made?.drop ?? []).map((path) => ({ action: 'drop' as const, path })),
-    ...(made?.steps ?? []).map((step) => ({
+  const wanted = await watch.time('plan', () => wantedOn(at))
+  const current = isCurrent(wanted, at)
+  const shipments = await watch.time('plan', () => plansFor(wanted, at))
+  const shipped: Shipped[] = []
+  await using file = output === undefined ? undefined : await openOutput(output)
+  for (const shipment of shipments) {
+    const delta = await watch.time('delta', () => drain(deltaOf(shipment, at).chunks, file))
+    shipped.push({ plan: shipment.plan, delta })
+  }
+  await file?.sync()
+  const items = shipments.flatMap(({ plan }): Item[] => [
+    ...plan.drop.map((path) => ({ action: 'drop' as const, path })),
+    ...plan.steps.map((step) => ({
       action: step.kind,
       path: step.entry.path,
       ...('from' in step ? { from: step.from.path } : {}),
     })),
-  ]
+  ])
   context.onEvent({ kind: 'step', step: 'done' })
-  const generation = current ? (now.generation?.number ?? 0) : (now.container?.next ?? 1)
   return {
-    report: reportOf({
-      options,
-      source,
+    report: reportOf(at, {
       wanted,
-      connected,
-      now,
       watch,
-      plan: made,
-      delta,
-      generation,
-      bundles: context.bundles,
+      shipped,
+      changes: current ? undefined : changesOf(wanted, at),
+      generation: current ? (at.now.generation?.number ?? 0) : (at.now.container?.next ?? 1),
     }),
     changes: !current,
     items,
   }
 }
 
-async function drain(chunks: AsyncIterable<Uint8Array>, output: string | undefined): Promise<number> {
-  let bytes = 0
-  if (output === undefined) {
-    for await (const chunk of chunks) bytes += chunk.length
-    return bytes
-  }
+async function openOutput(output: string): Promise<FileHandle> {
   try {
-    await using file = await open(output, 'wx', 0o600)
-    for await (const chunk of chunks) {
-      bytes += chunk.length
-      await file.writeFile(chunk)
-    }
-    await file.sync()
-    return bytes
+    return await open(output, 'wx', 0o600)
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'EEXIST')
       throw new VarveError('E_USAGE', `cannot write "${output}": it exists`, { cause })
-    if (cause instanceof VarveError) throw cause
     throw new VarveError('E_IO', `cannot write "${output}": ${messageOf(cause)}`, { cause })
   }
+}
+
+async function drain(chunks: AsyncIterable<Uint8Array>, file: FileHandle | undefined): Promise<number> {
+  let bytes = 0
+  for await (const chunk of chunks) {
+    bytes += chunk.length
+    await file?.writeFile(chunk)
+  }
+  return bytes
 }

@@ -1,6 +1,6 @@
 // What push and plan share: the source is read, the host is asked, and the plan between them is made.
 import { gunzipSync } from 'node:zlib'
-import { minimalConfig, rewriteConfig, type Process } from '../bundle/config.ts'
+import { imageProcess, minimalConfig, rewriteConfig, type Process } from '../bundle/config.ts'
 import type { Codec } from '../delta/codec.ts'
 import { encodeDelta, type Encoded } from '../delta/encode.ts'
 import { VarveError, hasCode } from '../errors.ts'
@@ -8,15 +8,16 @@ import type { Container, Generation, Survey } from '../host/survey.ts'
 import { byteString } from '../model/bytes.ts'
 import { decodeManifest } from '../model/manifest.ts'
 import { hostText, type SourceRef, type Target } from '../model/names.ts'
-import type { Plan } from '../model/plan.ts'
+import type { Changes, Plan } from '../model/plan.ts'
 import { filesOf, type Tree } from '../model/tree.ts'
 import { checkDevices } from '../plan/devices.ts'
-import { withoutLosses, type Loss } from '../plan/loss.ts'
-import { makePlan, missingContents } from '../plan/plan.ts'
-import { sha256, treeId } from '../store/hash.ts'
+import type { Loss } from '../plan/loss.ts'
+import { countChanges, makePlan, missingContents } from '../plan/plan.ts'
+import { sha256 } from '../store/hash.ts'
 import type { Manifest } from '../store/manifest.ts'
 import { checkTools, type Connected, type Context } from './context.ts'
-import { treeOf, type ReadSource } from './read-source.ts'
+import { treeOf, type Layer, type ReadSource } from './read-source.ts'
+import { fitLayers, sameAs, seenOf, splitFlat } from './stack.ts'
 
 export type ShipOptions = {
   readonly source: SourceRef
@@ -28,10 +29,10 @@ export type ShipOptions = {
   readonly process: Process
 }
 
-/** The tree as this host can hold it, and all else that a generation is made of. */
+/** The layers as this host can hold them, and all else that a generation is made of. */
 export type Wanted = {
-  readonly id: string
-  readonly tree: () => Tree
+  /** Bottom first. */
+  readonly layers: readonly Layer[]
   readonly rootfs: 'overlay' | 'copy'
   /** The text of config.json for a root filesystem at this path. */
   readonly config: (rootPath: string) => string
@@ -39,39 +40,15 @@ export type Wanted = {
   readonly configSha256: string
 }
 
-export function wantedOn(survey: Survey, source: ReadSource, options: ShipOptions, manifest: Manifest): Wanted {
-  checkTools(survey)
-  if (source.entries < 2)
-    throw new VarveError('E_EMPTY', 'cannot push the source: it is empty', {
-      hint: 'name the directory that holds bin, etc, usr ...',
-    })
-  if (options.rootfs === 'overlay' && !survey.tools.has('overlay'))
-    throw new VarveError('E_OVERLAY', 'cannot use overlay on the host: its kernel has no overlayfs', {
-      hint: 'push with --rootfs copy',
-    })
-  const given = source.config
-  const config = (rootPath: string): string =>
-    given === undefined
-      ? minimalConfig(options.process, options.target.container, rootPath)
-      : rewriteConfig(given, rootPath)
-  const fitted =
-    survey.tools.tar === 'busybox'
-      ? fittedTree(source.tree(), options.allowLoss, manifest)
-      : { id: source.id, tree: source.tree }
-  return {
-    ...fitted,
-    rootfs:
-      options.rootfs ?? (survey.tools.has('overlay') && survey.tools.filesystem !== 'overlayfs' ? 'overlay' : 'copy'),
-    config,
-    configSha256: sha256(config('rootfs')),
-  }
-}
-
-function fittedTree(tree: Tree, allowed: ReadonlySet<Loss>, manifest: Manifest): { id: string; tree: () => Tree } {
-  const fitted = withoutLosses(tree, allowed)
-  const id = treeId(fitted)
-  manifest.keepTree(id, fitted)
-  return { id, tree: () => fitted }
+/** What a push or a plan has learnt before it decides. */
+export type Asked = {
+  readonly options: ShipOptions
+  readonly context: Context
+  readonly manifest: Manifest
+  readonly source: ReadSource
+  readonly connected: Connected
+  readonly survey: Survey
+  readonly now: Now
 }
 
 export type Now = { readonly container: Container | undefined; readonly generation: Generation | undefined }
@@ -81,35 +58,89 @@ export function nowOf(survey: Survey, target: Target): Now {
   return { container, generation: container?.generations.find(({ number }) => number === container.current) }
 }
 
-/** A generation whose tree was set aside as damaged is not the one that is wanted. */
-export function isCurrent(
-  wanted: Wanted,
-  { generation }: Now,
-  { survey, options }: { survey: Survey; options: ShipOptions },
-): boolean {
+/** `rootfs` is what the host can and the user wants, unless given. Throws E_EMPTY, E_LOSS, E_OVERLAY, E_TOOL, E_CONFIG. */
+export async function wantedOn(at: Asked, rootfs: 'overlay' | 'copy' = rootfsOn(at)): Promise<Wanted> {
+  const { survey, source, options, manifest } = at
+  checkTools(survey)
+  const [only] = source.layers
+  if (
+    source.layers.length === 0 ||
+    (source.layers.length === 1 && only !== undefined && only.tree().entries.length < 2)
+  )
+    throw new VarveError('E_EMPTY', 'cannot push the source: it is empty', {
+      hint: 'name the directory that holds bin, etc, usr ...',
+    })
+  const given = source.config
+  const run = source.imageConfig === undefined ? options.process : imageProcess(source.imageConfig, options.process)
+  const config = (rootPath: string): string =>
+    given === undefined ? minimalConfig(run, options.target.container, rootPath) : rewriteConfig(given, rootPath)
+  return { layers: await layersOn(at, rootfs), rootfs, config, configSha256: sha256(config('rootfs')) }
+}
+
+function rootfsOn({ survey: { tools }, options }: Asked): 'overlay' | 'copy' {
+  if (options.rootfs === 'overlay' && !tools.has('overlay'))
+    throw new VarveError('E_OVERLAY', 'cannot use overlay on the host: its kernel has no overlayfs', {
+      hint: 'push with --rootfs copy',
+    })
+  return options.rootfs ?? (tools.has('overlay') && tools.filesystem !== 'overlayfs' ? 'overlay' : 'copy')
+}
+
+/** A flat source becomes a layer over what the host has, where some stack of it explains most of the source. */
+async function layersOn(at: Asked, rootfs: 'overlay' | 'copy'): Promise<readonly Layer[]> {
+  const { survey, source, options, manifest, now, context } = at
+  const fit = { rootfs, store: context.store, survey, manifest, allowLoss: options.allowLoss }
+  const layers = fitLayers(source.layers, fit)
+  const [flat] = layers
+  if (layers.length > 1 || flat === undefined || rootfs === 'copy' || survey.tools.tar !== 'gnu') return layers
+  const own = now.generation?.stack ?? []
+  if (survey.trees.includes(flat.id)) return layers
+  const stacks = [own, ...survey.stacks].filter((stack) => stack.length > 1)
+  if (stacks.length === 0) return layers
+  const same = sameAs(flat, own, manifest)
+  if (same !== undefined) return same
+  return splitFlat(flat, { manifest, stacks, held: await knownTrees(at) })
+}
+
+/** A generation of which a tree was set aside as damaged is not the one that is wanted. */
+export function isCurrent(wanted: Wanted, { now: { generation }, survey, options }: Asked): boolean {
+  const ids = wanted.layers.map((layer) => layer.id)
   const same =
-    generation?.tree === wanted.id && generation.config === wanted.configSha256 && survey.trees.includes(wanted.id)
+    generation?.stack.join(',') === ids.join(',') &&
+    generation.config === wanted.configSha256 &&
+    ids.every((id) => survey.trees.includes(id))
   return same && (options.rootfs === undefined || generation.rootfs === options.rootfs)
 }
 
-/** Plans against what the host holds; where `reuse` is false, as if it held nothing. */
-export async function planFor(
-  wanted: Wanted,
-  at: { connected: Connected; survey: Survey; now: Now; manifest: Manifest; options: ShipOptions; reuse: boolean },
-): Promise<Plan> {
-  const tree = wanted.tree()
-  checkDevices(tree, at.options.allowDevices)
-  const held = at.reuse ? await knownTrees(at) : []
-  const current = at.now.generation?.tree
-  const previous =
-    current !== undefined && at.manifest.summary(current) !== undefined ? treeOf(current, at.manifest) : undefined
-  const baseId = current !== undefined && held.includes(current) ? current : mostAlike(tree, held, at.manifest)
-  const base = baseId === undefined ? undefined : { id: baseId, tree: treeOf(baseId, at.manifest) }
-  const missing = missingContents(tree, base?.tree)
-  const others = held.filter((id) => id !== baseId)
-  const elsewhere =
-    missing.length > 0 && others.length > 0 ? at.manifest.find(missing, others) : new Map<string, never>()
-  return makePlan({ target: { id: wanted.id, tree }, base, previous, elsewhere })
+export type Shipment = { readonly layer: Layer; readonly plan: Plan }
+
+/** Plans for the layers that the host lacks, bottom first; where `reuse` is false, as if it held nothing. */
+export async function plansFor(wanted: Wanted, at: Asked, reuse = true): Promise<Shipment[]> {
+  const missing = wanted.layers.filter((layer) => !at.survey.trees.includes(layer.id))
+  if (missing.length === 0) return []
+  checkDevices(seenOf(wanted.layers), at.options.allowDevices)
+  const held = reuse ? await knownTrees(at) : []
+  const stack = at.now.generation?.stack ?? []
+  const current = stack.length === 1 && wanted.layers.length === 1 ? stack[0] : undefined
+  return missing.map((layer) => {
+    const tree = layer.tree()
+    const baseId = current !== undefined && held.includes(current) ? current : mostAlike(tree, held, at.manifest)
+    const base = baseId === undefined ? undefined : { id: baseId, tree: treeOf(baseId, at.manifest) }
+    const lacking = missingContents(tree, base?.tree)
+    const others = held.filter((id) => id !== baseId)
+    const elsewhere =
+      lacking.length > 0 && others.length > 0 ? at.manifest.find(lacking, others) : new Map<string, never>()
+    // by the time that the next one is unpacked the host has this one
+    held.push(layer.id)
+    return { layer, plan: makePlan({ target: { id: layer.id, tree }, base, elsewhere }) }
+  })
+}
+
+/** What changes for the container, as far as what it stands on is known here. */
+export function changesOf(wanted: Wanted, { now, manifest }: Asked): Changes {
+  const stack = now.generation?.stack ?? []
+  const known = stack.length > 0 && stack.every((id) => manifest.summary(id) !== undefined)
+  const previous = known ? seenOf(stack.map((id) => ({ tree: () => treeOf(id, manifest) }))) : undefined
+  return countChanges(seenOf(wanted.layers), previous)
 }
 
 /** The tree that holds most of the contents; none where that is less than a third, for then unlinking costs more than it saves. */
@@ -120,15 +151,7 @@ function mostAlike(tree: Tree, held: readonly string[], manifest: Manifest): str
 }
 
 /** The host's trees whose entries are known here; those that are not are asked for, in one round trip. */
-async function knownTrees({
-  connected,
-  survey,
-  manifest,
-}: {
-  connected: Connected
-  survey: Survey
-  manifest: Manifest
-}): Promise<string[]> {
+async function knownTrees({ connected, survey, manifest }: Asked): Promise<string[]> {
   if (survey.epoch === undefined) return []
   const name = hostText(connected.host)
   const remembered = manifest.holdings(name, survey.epoch) ?? survey.trees
@@ -165,12 +188,9 @@ function codecFor(survey: Survey, connected: Connected): Codec {
   return (['zstd', 'xz', 'gzip'] as const).find((codec) => survey.tools.has(codec)) ?? 'none'
 }
 
-export function deltaOf(
-  plan: Plan,
-  at: { source: ReadSource; wanted: Wanted; survey: Survey; connected: Connected; context: Context },
-): Encoded {
+export function deltaOf({ layer, plan }: Shipment, at: Asked): Encoded {
   return encodeDelta(plan, {
-    tree: at.wanted.tree(),
+    tree: layer.tree(),
     dialect: at.survey.tools.tar === 'busybox' ? 'gnu' : 'pax',
     codec: codecFor(at.survey, at.connected),
     contents: at.source.contents,

@@ -2,11 +2,21 @@
 import { VarveError, hasCode } from '../errors.ts'
 import type { Survey } from '../host/survey.ts'
 import type { Plan } from '../model/plan.ts'
-import type { Manifest } from '../store/manifest.ts'
-import { connect, manifestOf, type Connected, type Context } from './context.ts'
-import { deltaOf, isCurrent, nowOf, planFor, wantedOn, type Now, type ShipOptions, type Wanted } from './prepare.ts'
-import { readSource, type ReadSource } from './read-source.ts'
-import { Stopwatch, reportOf, type Report } from './report.ts'
+import { connect, manifestOf, type Context } from './context.ts'
+import {
+  changesOf,
+  deltaOf,
+  isCurrent,
+  nowOf,
+  plansFor,
+  wantedOn,
+  type Asked,
+  type ShipOptions,
+  type Shipment,
+  type Wanted,
+} from './prepare.ts'
+import { readSource } from './read-source.ts'
+import { Stopwatch, reportOf, type Report, type Shipped } from './report.ts'
 
 /** Throws what the source, the host or the connection has to say; the old generation stays current then. */
 export async function push(options: ShipOptions, context: Context): Promise<Report> {
@@ -15,55 +25,59 @@ export async function push(options: ShipOptions, context: Context): Promise<Repo
   await using source = await watch.time('scan', () => readSource(options.source, manifest, context))
   await using connected = await connect(options.target.host, context)
   const survey = await connected.survey(options.target.container)
-  const wanted = wantedOn(survey, source, options, manifest)
   const now = nowOf(survey, options.target)
-  const shipped = isCurrent(wanted, now, { survey, options })
-    ? await keepCurrent(options, { connected, now })
-    : await ship(options, { context, manifest, watch, source, connected, survey, now, wanted })
+  const at: At = { options, context, manifest, watch, source, connected, survey, now }
+  const wanted = await watch.time('plan', () => wantedOn(at))
+  const done = isCurrent(wanted, at) ? await keepCurrent(wanted, at) : await shipOrCopy(wanted, at)
   context.onEvent({ kind: 'step', step: 'done' })
-  return reportOf({ ...shipped, options, source, wanted, connected, now, watch, bundles: context.bundles })
+  return reportOf(at, { watch, ...done })
 }
 
-type Shipped = { readonly plan: Plan | undefined; readonly delta: number; readonly generation: number }
-type At = {
-  context: Context
-  manifest: Manifest
-  watch: Stopwatch
-  source: ReadSource
-  connected: Connected
-  survey: Survey
-  now: Now
-  wanted: Wanted
-}
+type At = Asked & { readonly watch: Stopwatch }
+type Done = Omit<Parameters<typeof reportOf>[1], 'watch'>
 
-async function keepCurrent(
-  options: ShipOptions,
-  { connected, now }: { connected: Connected; now: Now },
-): Promise<Shipped> {
+async function keepCurrent(wanted: Wanted, { connected, now, options }: At): Promise<Done> {
   const mounted = now.generation?.rootfs === 'copy' || now.container?.mounted === true
   if (!mounted || now.container?.linked !== true) await connected.session.ask(['converge', options.target.container])
-  return { plan: undefined, delta: 0, generation: now.generation?.number ?? 0 }
+  return { wanted, shipped: [], changes: undefined, generation: now.generation?.number ?? 0 }
 }
 
-async function ship(options: ShipOptions, at: At): Promise<Shipped> {
-  const held = at.survey.trees.includes(at.wanted.id)
+/** Where the user left the choice and the host's kernel refuses an overlay in its store, a copy does. */
+async function shipOrCopy(wanted: Wanted, at: At): Promise<Done> {
+  const next = at.now.container?.next ?? 1
+  try {
+    return await ship(wanted, next, at)
+  } catch (error) {
+    if (!hasCode(error, 'E_OVERLAY') || at.options.rootfs !== undefined) throw error
+    at.context.onEvent({ kind: 'warning', code: 'W_OVERLAY', message: `${error.message}: made a copy instead` })
+    const again = { ...at, survey: await at.connected.survey(at.options.target.container) }
+    return ship(await wantedOn(again, 'copy'), next + 1, again)
+  }
+}
+
+async function ship(wanted: Wanted, number: number, at: At): Promise<Done> {
+  const changes = await at.watch.time('plan', async () => changesOf(wanted, at))
+  const held = wanted.layers.filter((layer) => at.survey.trees.includes(layer.id))
   // a tree that is not built in this push is read before the switch; a damaged one is set aside
-  if (held) await at.watch.time('apply', () => at.connected.session.ask(['repair', at.wanted.id]))
-  const sent = held ? { plan: undefined, delta: 0 } : await send(options, at)
+  const read = held.map((layer) => at.connected.session.ask(['repair', layer.id]))
+  await at.watch.time('apply', () => Promise.all(read))
+  const shipped = await send(wanted, at)
   at.context.onEvent({ kind: 'step', step: 'apply' })
   try {
-    return { ...sent, generation: await at.watch.time('apply', () => activate(options, at)) }
+    await at.watch.time('apply', () => activate(wanted, number, at))
+    return { wanted, shipped, changes, generation: number }
   } catch (error) {
     if (!hasCode(error, 'E_BASE_MISSING')) throw error
-    const again = await send(options, { ...at, survey: await at.connected.survey(options.target.container) })
-    return { ...again, generation: await at.watch.time('apply', () => activate(options, at)) }
+    const again = await send(wanted, { ...at, survey: await at.connected.survey(at.options.target.container) })
+    await at.watch.time('apply', () => activate(wanted, number, at))
+    return { wanted, shipped: [...shipped, ...again], changes, generation: number }
   }
 }
 
 /** Sends what the host lacks; where its trees turn out damaged or gone, once more without relying on them. */
-async function send(options: ShipOptions, at: At): Promise<{ plan: Plan; delta: number }> {
+async function send(wanted: Wanted, at: At): Promise<Shipped[]> {
   try {
-    return await sendOnce(options, at, true)
+    return await sendOnce(wanted, at, true)
   } catch (error) {
     if (!hasCode(error, 'E_BASE_MISSING') && !hasCode(error, 'E_HASH')) throw error
     at.context.onEvent({
@@ -71,77 +85,82 @@ async function send(options: ShipOptions, at: At): Promise<{ plan: Plan; delta: 
       code: 'W_HEAL',
       message: `the host does not hold what it should (${error.message}): sending everything`,
     })
-    return sendOnce(options, { ...at, survey: await at.connected.survey(options.target.container) }, false)
+    return sendOnce(wanted, { ...at, survey: await at.connected.survey(at.options.target.container) }, false)
   }
 }
 
-async function sendOnce(options: ShipOptions, at: At, reuse: boolean): Promise<{ plan: Plan; delta: number }> {
+async function sendOnce(wanted: Wanted, at: At, reuse: boolean): Promise<Shipped[]> {
   at.context.onEvent({ kind: 'step', step: 'plan' })
-  const plan = await at.watch.time('plan', () => planFor(at.wanted, { ...at, options, reuse }))
-  checkSpace(plan, at.survey)
-  at.context.onEvent({ kind: 'step', step: 'send' })
-  const delta = deltaOf(plan, at)
+  const shipments = await at.watch.time('plan', () => plansFor(wanted, at, reuse))
+  checkSpace(
+    shipments.map(({ plan }) => plan),
+    at.survey,
+  )
+  const shipped: Shipped[] = []
+  const received: Promise<unknown>[] = []
+  for (const shipment of shipments) {
+    at.context.onEvent({ kind: 'step', step: 'send' })
+    const { delta, taken } = await sendLayer(shipment, at)
+    taken.catch(() => {}) // what goes wrong with the first is told below
+    received.push(taken)
+    shipped.push({ plan: shipment.plan, delta })
+  }
+  at.context.onEvent({ kind: 'step', step: 'apply' })
+  await at.watch.time('apply', async () => {
+    for (const taken of received) await taken
+  })
+  return shipped
+}
+
+/** While the host takes one layer, the next is on its way. */
+async function sendLayer(shipment: Shipment, at: At): Promise<{ delta: number; taken: Promise<unknown> }> {
+  const { plan } = shipment
+  const delta = deltaOf(shipment, at)
   const { session, direct } = at.connected
   const receive = ['receive', plan.tree, plan.base ?? '-']
   // BusyBox head reads ahead, beyond a frame
   if (direct && at.survey.tools.tar === 'gnu') {
     const { size } = await at.watch.time('apply', () => session.stream(receive, delta.chunks))
-    return { plan, delta: size }
+    return { delta: size, taken: Promise.resolve() }
   }
   const upload = await at.watch.time('transfer', () => session.upload(delta.chunks))
-  at.context.onEvent({ kind: 'step', step: 'apply' })
   const words = [upload.name, String(upload.size), upload.sha256, delta.codec, String(delta.raw())]
-  await at.watch.time('apply', () => session.ask([...receive, ...words]))
-  return { plan, delta: upload.size }
+  return { delta: upload.size, taken: session.ask([...receive, ...words]) }
 }
 
-/** Where the user left the choice and the host's kernel refuses an overlay in its store, a copy does. */
-async function activate(options: ShipOptions, at: At): Promise<number> {
-  const next = at.now.container?.next ?? 1
-  try {
-    return await activateAs(at.wanted.rootfs, next, { options, at })
-  } catch (error) {
-    if (!hasCode(error, 'E_OVERLAY') || options.rootfs !== undefined) throw error
-    at.context.onEvent({ kind: 'warning', code: 'W_OVERLAY', message: `${error.message}: made a copy instead` })
-    return activateAs('copy', next + 1, { options, at })
-  }
-}
-
-async function activateAs(
-  rootfs: 'overlay' | 'copy',
-  number: number,
-  { options, at }: { options: ShipOptions; at: At },
-): Promise<number> {
-  const rootPath = `${at.context.store}/c/${options.target.container}/bundle/${number}/rootfs`
-  const body = Buffer.from(at.wanted.config(rootPath))
-  const expected = String(at.now.container?.current ?? 0)
+async function activate(wanted: Wanted, number: number, { options, context, connected, now }: At): Promise<void> {
+  const rootPath = `${context.store}/c/${options.target.container}/bundle/${number}/rootfs`
+  const body = Buffer.from(wanted.config(rootPath))
   const words = [
     'activate',
     options.target.container,
-    expected,
+    String(now.container?.current ?? 0),
     String(number),
-    at.wanted.id,
-    rootfs,
-    at.wanted.configSha256,
+    wanted.layers.map((layer) => layer.id).join(','),
+    wanted.rootfs,
+    wanted.configSha256,
     String(body.length),
   ]
-  await at.connected.session.ask(words, body)
-  return number
+  await connected.session.ask(words, body)
 }
 
 /** New contents take their blocks twice while the delta lies beside them; 64 MiB are kept free. */
-function checkSpace(plan: Plan, { tools }: Survey): void {
-  const needKib = Math.ceil((plan.bytes.changed * 2) / 1024) + plan.steps.length * 4 + 65_536
+function checkSpace(plans: readonly Plan[], { tools }: Survey): void {
+  if (plans.length === 0) return
+  const sum = (count: (plan: Plan) => number): number => plans.reduce((total, plan) => total + count(plan), 0)
+  const needKib =
+    Math.ceil(sum((plan) => plan.bytes.changed * 2) / 1024) + sum((plan) => plan.steps.length) * 4 + 65_536
+  const inodes = sum((plan) => plan.entries) + 1024
   if (tools.freeKib !== undefined && tools.freeKib < needKib)
     throw new VarveError(
       'E_NOSPACE',
       `cannot send the delta: the store has ${tools.freeKib} KiB free and needs ${needKib} KiB`,
       { hint: 'varve gc HOST frees what no generation needs' },
     )
-  if (tools.freeInodes !== undefined && tools.freeInodes > 0 && tools.freeInodes < plan.entries.total + 1024)
+  if (tools.freeInodes !== undefined && tools.freeInodes > 0 && tools.freeInodes < inodes)
     throw new VarveError(
       'E_NOINODES',
-      `cannot send the delta: the store has ${tools.freeInodes} inodes free and needs ${plan.entries.total + 1024}`,
+      `cannot send the delta: the store has ${tools.freeInodes} inodes free and needs ${inodes}`,
       { hint: 'varve gc HOST frees what no generation needs' },
     )
 }

@@ -1,24 +1,50 @@
 // Reads the source once, and remembers in the local manifest what it was.
 import { VarveError } from '../errors.ts'
 import type { FileEntry } from '../model/entry.ts'
-import type { SourceRef } from '../model/names.ts'
-import type { Tree } from '../model/tree.ts'
+import { sourceText, type FlatRef, type SourceRef } from '../model/names.ts'
+import { rootfsBytes, type Tree } from '../model/tree.ts'
 import { openSource, type Source } from '../source/open.ts'
 import { makeHasher, treeId } from '../store/hash.ts'
-import type { Manifest } from '../store/manifest.ts'
+import type { Manifest, TreeSummary } from '../store/manifest.ts'
 import { spoolDirectoryOf, type Context } from './context.ts'
+import { readImage } from './read-image.ts'
 
-export type ReadSource = AsyncDisposable & {
+export type Layer = {
+  /** Of its tree. */
   readonly id: string
-  readonly entries: number
-  readonly bytes: number
+  /** Where it is from: the source, or the layer's diffID. */
+  readonly origin: string
+  /** The command that made it, where an image tells. */
+  readonly history: string | undefined
   readonly tree: () => Tree
-  readonly contents: (file: FileEntry) => AsyncIterable<Uint8Array> | Uint8Array
-  readonly config: string | undefined
 }
 
+export type ReadSource = AsyncDisposable & {
+  /** Bottom first; one where the source is flat. */
+  readonly layers: readonly Layer[]
+  /** The bytes of a file of any layer, or of the flattened tree. */
+  readonly contents: (file: FileEntry) => AsyncIterable<Uint8Array> | Uint8Array
+  /** The text of a bundle's config.json. */
+  readonly config: string | undefined
+  /** The text of an image's config. */
+  readonly imageConfig: string | undefined
+}
+
+/** Throws the errors of the kind of source. */
 export async function readSource(ref: SourceRef, manifest: Manifest, context: Context): Promise<ReadSource> {
   context.onEvent({ kind: 'step', step: 'scan' })
+  const { kind, location } = ref
+  switch (kind) {
+    case 'rootfs':
+    case 'tar':
+    case 'bundle':
+      return readFlat({ kind, location }, manifest, context)
+    default:
+      return readImage({ kind, location }, manifest, context)
+  }
+}
+
+async function readFlat(ref: FlatRef, manifest: Manifest, context: Context): Promise<ReadSource> {
   const source = await openSource(ref, {
     hash: await makeHasher(),
     reading: (name) => {
@@ -32,14 +58,12 @@ export async function readSource(ref: SourceRef, manifest: Manifest, context: Co
     onProgress: ({ entries, bytes }) => context.onEvent({ kind: 'scan', entries, bytes }),
   })
   const id = source.tree.kind === 'unchanged' ? source.tree.id : remember(source, source.tree.tree, manifest)
-  const summary = manifest.summary(id)
-  if (summary === undefined) throw new VarveError('E_BUG', 'cannot find a tree that was just kept')
+  const tree = (): Tree => (source.tree.kind === 'read' ? source.tree.tree : treeOf(id, manifest))
   return {
-    id,
-    ...summary,
-    tree: () => (source.tree.kind === 'read' ? source.tree.tree : treeOf(id, manifest)),
+    layers: [{ id, origin: sourceText(ref), history: undefined, tree }],
     contents: source.contents,
     config: source.config,
+    imageConfig: undefined,
     [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
   }
 }
@@ -56,4 +80,19 @@ export function treeOf(id: string, manifest: Manifest): Tree {
   const tree = manifest.tree(id)
   if (tree === undefined) throw new VarveError('E_BUG', `cannot find the tree ${id} in the local manifest`)
   return tree
+}
+
+/** Keeps a tree that was made here, and what it is called. */
+export function keep(tree: Tree, manifest: Manifest): string {
+  const id = treeId(tree)
+  manifest.keepTree(id, tree)
+  return id
+}
+
+/** How large a tree is that is known by its id alone, or by its entries. */
+export function sizeOf(id: string, tree: () => Tree, manifest: Manifest): TreeSummary {
+  const known = manifest.summary(id)
+  if (known !== undefined) return known
+  const made = tree()
+  return { entries: made.entries.length, bytes: rootfsBytes(made) }
 }

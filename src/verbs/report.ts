@@ -1,9 +1,9 @@
 // What a push or a plan cost and did, as the data that scripts rely on.
 import { hostText } from '../model/names.ts'
 import type { Changes, Plan } from '../model/plan.ts'
-import type { Connected } from './context.ts'
-import type { Now, ShipOptions, Wanted } from './prepare.ts'
-import type { ReadSource } from './read-source.ts'
+import type { Asked, Wanted } from './prepare.ts'
+import { sizeOf } from './read-source.ts'
+import { seenSize } from './stack.ts'
 
 type Part = 'scan' | 'plan' | 'delta' | 'transfer' | 'apply'
 
@@ -18,8 +18,12 @@ export type Report = {
   readonly layers: readonly {
     readonly id: string
     readonly origin: string
+    /** The command that made it, where an image tells. */
+    readonly history?: string
     readonly state: 'present' | 'sent'
     readonly entries: number
+    /** Bytes that were sent for it, compressed. */
+    readonly delta: number
   }[]
   readonly entries: Changes
   readonly bytes: {
@@ -32,6 +36,9 @@ export type Report = {
   readonly roundTrips: number
   readonly seconds: Readonly<Record<Part | 'total', number>>
 }
+
+/** A layer that was sent, or would be. */
+export type Shipped = { readonly plan: Plan; readonly delta: number }
 
 export class Stopwatch {
   private readonly started = performance.now()
@@ -60,45 +67,46 @@ export class Stopwatch {
   }
 }
 
-export function reportOf(from: {
-  options: ShipOptions
-  source: ReadSource
-  wanted: Wanted
-  connected: Connected
-  now: Now
-  watch: Stopwatch
-  plan: Plan | undefined
-  delta: number
-  generation: number
-  bundles: string
-}): Report {
-  const { options, source, wanted, plan } = from
-  const unchanged: Changes = {
-    total: source.entries,
-    unchanged: source.entries,
-    added: 0,
-    changed: 0,
-    metadata: 0,
-    removed: 0,
-    special: 0,
-  }
+export function reportOf(
+  at: Asked,
+  done: {
+    readonly wanted: Wanted
+    readonly watch: Stopwatch
+    readonly shipped: readonly Shipped[]
+    /** Undefined where the container stands on just this already. */
+    readonly changes: Changes | undefined
+    readonly generation: number
+  },
+): Report {
+  const { options, manifest } = at
+  const { layers } = done.wanted
+  const seen = seenSize(layers, manifest)
+  const none = { added: 0, changed: 0, metadata: 0, removed: 0, special: 0 }
+  const sent = new Map(done.shipped.map((shipped) => [shipped.plan.tree, shipped]))
+  const total = (count: (shipped: Shipped) => number): number =>
+    done.shipped.reduce((sum, shipped) => sum + count(shipped), 0)
   return {
     host: hostText(options.target.host),
     container: options.target.container,
-    generation: from.generation,
-    previous: from.now.container?.current ?? 0,
-    bundle: `${from.bundles}/${options.target.container}`,
-    layers: [
-      {
-        id: wanted.id,
-        origin: `${options.source.kind}:${options.source.location}`,
-        state: plan === undefined ? 'present' : 'sent',
-        entries: source.entries,
-      },
-    ],
-    entries: plan?.entries ?? unchanged,
-    bytes: { rootfs: source.bytes, changed: plan?.bytes.changed ?? 0, delta: from.delta, ...from.connected.traffic() },
-    roundTrips: from.connected.session.roundTrips(),
-    seconds: from.watch.seconds(),
+    generation: done.generation,
+    previous: at.now.container?.current ?? 0,
+    bundle: `${at.context.bundles}/${options.target.container}`,
+    layers: layers.map(({ id, origin, history, tree }) => ({
+      id,
+      origin,
+      ...(history === undefined ? {} : { history }),
+      state: sent.has(id) ? 'sent' : 'present',
+      entries: sizeOf(id, tree, manifest).entries,
+      delta: sent.get(id)?.delta ?? 0,
+    })),
+    entries: done.changes ?? { total: seen.entries, unchanged: seen.entries, ...none },
+    bytes: {
+      rootfs: seen.bytes,
+      changed: total(({ plan }) => plan.bytes.changed),
+      delta: total(({ delta }) => delta),
+      ...at.connected.traffic(),
+    },
+    roundTrips: at.connected.session.roundTrips(),
+    seconds: done.watch.seconds(),
   }
 }

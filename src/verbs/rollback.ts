@@ -8,7 +8,8 @@ export type RolledBack = {
   readonly container: string
   readonly generation: number
   readonly from: number
-  readonly tree: string
+  /** Ids of trees, bottom first. */
+  readonly stack: readonly string[]
   readonly bundle: string
 }
 
@@ -21,8 +22,8 @@ export async function rollback(at: { target: Target; to: number | undefined }, c
     host: hostText(at.target.host),
     container: at.target.container,
     generation: number(record('generation')[1]),
-    from: number(record('tree')[3]),
-    tree: treeIdOf(record('tree')[1]),
+    from: number(record('stack')[3]),
+    stack: (record('stack')[1] ?? '').split(',').map(treeIdOf),
     bundle: `${context.bundles}/${at.target.container}`,
   }
 }

@@ -1,0 +1,104 @@
+// Reads an image layer by layer; a layer that the local manifest knows is not read again.
+import { openLayerFile, type LayerFile } from '../image/layer-file.ts'
+import { openImage, type Image, type ImageLayer, type ImageRef } from '../image/open.ts'
+import { VarveError } from '../errors.ts'
+import type { FileEntry } from '../model/entry.ts'
+import { settleLayer } from '../model/layer.ts'
+import { flatten } from '../model/stack.ts'
+import { filesOf, type Tree } from '../model/tree.ts'
+import { sha256 } from '../store/hash.ts'
+import type { Manifest } from '../store/manifest.ts'
+import { spoolDirectoryOf, type Context } from './context.ts'
+import { keep, treeOf, type Layer, type ReadSource } from './read-source.ts'
+
+/** Throws the codes of openImage and of reading its layers. */
+export async function readImage(ref: ImageRef, manifest: Manifest, context: Context): Promise<ReadSource> {
+  const image = await openImage(ref, {
+    environment: context.environment,
+    ...context.image,
+    onWarning: ({ code, message }) => context.onEvent({ kind: 'warning', code, message }),
+  })
+  const files = new LayerFiles(image, context)
+  try {
+    const layers = await readLayers(image, { files, manifest })
+    const whereIs = new Map<string, { depth: number; file: FileEntry }>()
+    return {
+      layers,
+      contents: (file) => {
+        // the lowest layer that has the contents is the one whose archive holds them
+        if (whereIs.size === 0)
+          for (const [depth, layer] of layers.entries())
+            for (const found of filesOf(layer.tree()))
+              if (!whereIs.has(found.sha256)) whereIs.set(found.sha256, { depth, file: found })
+        const where = whereIs.get(file.sha256)
+        if (where === undefined) throw new VarveError('E_BUG', 'cannot find the contents of a file in any layer')
+        return files.contents(where.depth, where.file)
+      },
+      config: undefined,
+      imageConfig: image.config,
+      [Symbol.asyncDispose]: () => files[Symbol.asyncDispose](),
+    }
+  } catch (error) {
+    await files[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+async function readLayers(
+  image: Image,
+  { files, manifest }: { files: LayerFiles; manifest: Manifest },
+): Promise<Layer[]> {
+  const layers: Layer[] = []
+  let chain = ''
+  let below: { tree: Tree; of: number } | undefined
+  for (const [depth, layer] of image.layers.entries()) {
+    chain = depth === 0 ? layer.diffId : `sha256:${sha256(`${chain} ${layer.diffId}`)}`
+    let id = manifest.layer(chain)
+    if (id === undefined || manifest.summary(id) === undefined) {
+      const { entries } = await files.open(depth)
+      const start = below?.of ?? 0
+      const parts = [...(below === undefined ? [] : [below.tree]), ...layers.slice(start).map((known) => known.tree())]
+      if (parts.length > 0) below = { tree: parts.length === 1 && parts[0] ? parts[0] : flatten(parts), of: depth }
+      id = keep(settleLayer(entries, below?.tree), manifest)
+      manifest.keepLayer(chain, id)
+    }
+    const known = id
+    layers.push({ id, origin: layer.diffId, history: layer.history, tree: () => treeOf(known, manifest) })
+  }
+  return layers
+}
+
+/** Layers opened once each, when first asked for. */
+class LayerFiles {
+  private readonly image: Image
+  private readonly context: Context
+  private readonly opened = new Map<number, Promise<LayerFile>>()
+
+  constructor(image: Image, context: Context) {
+    this.image = image
+    this.context = context
+  }
+
+  open(depth: number): Promise<LayerFile> {
+    let file = this.opened.get(depth)
+    if (file === undefined) {
+      file = openLayerFile(this.image.layers[depth] as ImageLayer, {
+        spoolDirectory: spoolDirectoryOf(this.context),
+        onProgress: (bytes) => this.context.onEvent({ kind: 'scan', entries: 0, bytes }),
+      })
+      this.opened.set(depth, file)
+    }
+    return file
+  }
+
+  async *contents(depth: number, { path, size }: FileEntry): AsyncGenerator<Uint8Array> {
+    const bytes = (await this.open(depth)).contents(path, size)
+    if (bytes instanceof Uint8Array) yield bytes
+    else yield* bytes
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const file of this.opened.values()) await file.then((open) => open[Symbol.asyncDispose]()).catch(() => {})
+    await this.image[Symbol.asyncDispose]()
+  }
+}
