@@ -9,9 +9,9 @@ import { escapeControls, printable, type ByteString } from '../model/bytes.ts'
 import type { Tree } from '../model/tree.ts'
 import type { TarWarning } from '../tar/read.ts'
 import { expandSparse } from '../tar/sparse.ts'
-import { openDecompressed, type Limits } from './decompress.ts'
-import type { TarContents } from './tar-merge.ts'
-import { readTarTree } from './tar-tree.ts'
+import { openDecompressed, type Limits } from '../tar/decompress.ts'
+import type { TarContents } from '../tar/merge.ts'
+import { readTarTree } from '../tar/tree.ts'
 
 export type TarFileOptions = {
   readonly stdin: Readable

@@ -3,8 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { deflateRawSync, gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { defaultLimits, openDecompressed } from '../../src/source/decompress.ts'
-import { chunked, collect } from '../tar/raw-header.ts'
+import { defaultLimits, openDecompressed } from '../../src/tar/decompress.ts'
+import { chunked, collect } from './raw-header.ts'
 
 const text = Buffer.concat([randomBytes(300_000), Buffer.alloc(300_000, 'varve ')])
 

@@ -3,7 +3,7 @@ import { VarveError, hasCode, messageOf, type ErrorCode } from '../errors.ts'
 import { byteString, printable, type ByteString } from '../model/bytes.ts'
 import { parentOf, type DirectoryEntry, type Entry, type FileEntry, type Metadata } from '../model/entry.ts'
 import { normalisePath } from '../model/path.ts'
-import type { TarMember } from '../tar/read.ts'
+import type { TarMember } from './read.ts'
 
 /** A file as one or more names of a tree share it. `contents` says where it is in the uncompressed archive. */
 export type Inode = {

@@ -4,7 +4,7 @@ import type { Writable } from 'node:stream'
 import zstd from 'zstd-napi/binding.js'
 import { VarveError, hasCode, messageOf } from '../errors.ts'
 import { escapeControls } from '../model/bytes.ts'
-import type { TarWarning } from '../tar/read.ts'
+import type { TarWarning } from './read.ts'
 import { gunzip } from './gzip.ts'
 
 /** Bounds against archives that are small on disk and huge when unpacked. */

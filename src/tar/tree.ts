@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto'
 import type { ByteString } from '../model/bytes.ts'
 import { makeTree, type Tree } from '../model/tree.ts'
-import { readTar, type TarMember, type TarWarning } from '../tar/read.ts'
+import { readTar, type TarMember, type TarWarning } from './read.ts'
 import { defaultLimits, type Limits } from './decompress.ts'
-import { emptyMerge, finishMerge, makeRoom, putFile, putLink, putSpecial, type TarContents } from './tar-merge.ts'
-import { memberMetadata, memberPath, noNotes, specialEntry, warningsOf } from './tar-metadata.ts'
+import { emptyMerge, finishMerge, makeRoom, putFile, putLink, putSpecial, type TarContents } from './merge.ts'
+import { memberMetadata, memberPath, noNotes, specialEntry, warningsOf } from './metadata.ts'
 
 export type TarTree = {
   readonly tree: Tree

@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { byteString } from '../../src/model/bytes.ts'
-import { readTarTree } from '../../src/source/tar-tree.ts'
-import { chunked, rawArchive, rawBase256, rawMember, rawPax, type RawHeader } from '../tar/raw-header.ts'
+import { readTarTree } from '../../src/tar/tree.ts'
+import { chunked, rawArchive, rawBase256, rawMember, rawPax, type RawHeader } from './raw-header.ts'
 
 const CAPABILITY = '\x01\0\0\x02'.padEnd(20, '\0')
 

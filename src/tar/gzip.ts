@@ -1,7 +1,7 @@
 // Unpacks gzip member by member, so that what stands behind the last one can be told from a damaged one.
 import { crc32, createInflateRaw } from 'node:zlib'
 import { VarveError, messageOf } from '../errors.ts'
-import type { TarWarning } from '../tar/read.ts'
+import type { TarWarning } from './read.ts'
 
 type Chunks = AsyncIterable<Uint8Array>
 

@@ -4,8 +4,8 @@ import { printable, type ByteString } from '../model/bytes.ts'
 import type { Metadata } from '../model/entry.ts'
 import { normalisePath } from '../model/path.ts'
 import { acceptXattrs } from '../model/xattr.ts'
-import type { TarMember, TarWarning } from '../tar/read.ts'
-import type { Special } from './tar-merge.ts'
+import type { TarMember, TarWarning } from './read.ts'
+import type { Special } from './merge.ts'
 
 /** Counted, so that an archive full of them gives one warning each. */
 export type Notes = {
