@@ -1,12 +1,12 @@
 // Lays the members of an archive one over another, as unpacking would, and refuses what would leave the tree.
 import { VarveError, hasCode, messageOf, type ErrorCode } from '../errors.ts'
 import { byteString, printable, type ByteString } from '../model/bytes.ts'
-import { parentOf, type DirectoryEntry, type Entry, type FileEntry, type Metadata } from '../model/entry.ts'
+import { parentOf, type Entry, type FileEntry, type Metadata } from '../model/entry.ts'
 import { normalisePath } from '../model/path.ts'
 import type { TarMember } from './read.ts'
 
 /** A file as one or more names of a tree share it. `contents` says where it is in the uncompressed archive. */
-export type Inode = {
+type Inode = {
   readonly metadata: Metadata
   readonly size: number
   readonly sha256: string
@@ -15,8 +15,11 @@ export type Inode = {
 export type TarContents = Pick<TarMember, 'offset' | 'size' | 'sparse'>
 export type Special = Exclude<Entry, FileEntry>
 
+/** A file that was not in the archive when it was linked to. */
+type Missing = { readonly target: ByteString }
+
 type Node =
-  | { readonly kind: 'file'; readonly inode: Inode }
+  | { readonly kind: 'file'; readonly inode: Inode | Missing }
   | { readonly kind: Special['kind']; readonly entry: Special }
 
 /** What has been unpacked so far, in thought. */
@@ -25,15 +28,15 @@ export type Merge = {
   readonly mostEntries: number
   /** Directories that no member named, but that stand above one. */
   readonly implied: Set<ByteString>
-  /** The first hard link whose target was not there yet. */
-  dangling: { readonly path: ByteString; readonly target: ByteString } | undefined
+  /** Hard links whose target was not there yet. */
+  readonly dangling: { readonly path: ByteString; readonly target: ByteString }[]
 }
 
 const ROOT = byteString('')
 const IMPLIED: Metadata = { mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n, xattrs: [] }
 
 export function emptyMerge(mostEntries: number): Merge {
-  return { nodes: new Map(), mostEntries, implied: new Set(), dangling: undefined }
+  return { nodes: new Map(), mostEntries, implied: new Set(), dangling: [] }
 }
 
 /** Says whether something of this kind can stand at `path`, and makes the directories above it. */
@@ -62,42 +65,58 @@ export function putLink(merge: Merge, path: ByteString, rawTarget: ByteString): 
   const target = targetOf(path, rawTarget)
   if (target === path) throw refused('E_HARDLINK', path, 'it is a hard link to itself')
   const node = merge.nodes.get(target)
-  if (node === undefined) merge.dangling ??= { path, target }
-  else if (node.kind === 'file') merge.nodes.set(path, node)
+  if (node === undefined) {
+    merge.dangling.push({ path, target })
+    merge.nodes.set(path, { kind: 'file', inode: { target } })
+  } else if (node.kind === 'file') merge.nodes.set(path, node)
   else
     throw refused('E_HARDLINK', path, `it is a hard link to "${printable(target)}", which is a ${node.kind}`, {
       hint: 'make the archive with tar --hard-dereference',
     })
 }
 
-/** The entries, unsorted, and where the contents of all files are. Throws E_HARDLINK for a target that came late or never. */
-export function finishMerge(merge: Merge): { entries: Entry[]; contents: Map<ByteString, TarContents> } {
-  const { nodes, dangling } = merge
-  if (dangling !== undefined) {
-    const why = nodes.has(dangling.target) ? 'which comes after it' : 'which is not in the archive'
-    throw refused('E_HARDLINK', dangling.path, `it is a hard link to "${printable(dangling.target)}", ${why}`)
+/** What a merge comes to. */
+export type Merged = {
+  /** Not sorted. */
+  readonly entries: Entry[]
+  /** Where the contents of all files are. */
+  readonly contents: Map<ByteString, TarContents>
+  /** Hard links, by path, to what the archive does not have. */
+  readonly links: Map<ByteString, ByteString>
+}
+
+/** Throws E_HARDLINK for a target that came late or, unless links may lead to what is `elsewhere`, never. */
+export function finishMerge(merge: Merge, elsewhere = false): Merged {
+  const { nodes } = merge
+  for (const { path, target } of merge.dangling) {
+    const late = nodes.has(target)
+    if (!late && elsewhere) continue
+    const why = late ? 'which comes after it' : 'which is not in the archive'
+    throw refused('E_HARDLINK', path, `it is a hard link to "${printable(target)}", ${why}`)
   }
   if (!nodes.has(ROOT)) putSpecial(merge, impliedDirectory(ROOT))
-  const firsts = new Map<Inode, ByteString>()
+  const firsts = new Map<Inode | Missing, ByteString>()
   for (const [path, node] of nodes) {
     if (node.kind !== 'file') continue
     const first = firsts.get(node.inode)
     if (first === undefined || path < first) firsts.set(node.inode, path)
   }
-  const entries: Entry[] = []
-  const contents = new Map<ByteString, TarContents>()
+  const merged: Merged = { entries: [], contents: new Map(), links: new Map() }
   for (const [path, node] of nodes) {
-    if (node.kind === 'file') {
-      const { inode } = node
-      const { size, sha256 } = inode
-      entries.push({ kind: 'file', path, ...inode.metadata, size, sha256, first: firsts.get(inode) ?? path })
-      contents.set(path, inode.contents)
-    } else entries.push(node.entry)
+    if (node.kind !== 'file') merged.entries.push(node.entry)
+    else if ('target' in node.inode) merged.links.set(path, node.inode.target)
+    else {
+      const { metadata, size, sha256, contents } = node.inode
+      const first = firsts.get(node.inode) ?? path
+      merged.entries.push({ kind: 'file', path, ...metadata, size, sha256, first })
+      merged.contents.set(path, contents)
+    }
   }
-  return { entries, contents }
+  return merged
 }
 
-function makeParents(merge: Merge, path: ByteString): void {
+/** Makes the directories above `path` that are not there. Throws E_PARENT_NOT_DIR. */
+export function makeParents(merge: Merge, path: ByteString): void {
   const missing: ByteString[] = []
   let parent = parentOf(path)
   for (; parent !== ''; parent = parentOf(parent)) {
@@ -124,7 +143,7 @@ function targetOf(path: ByteString, raw: ByteString): ByteString {
   }
 }
 
-function impliedDirectory(path: ByteString): DirectoryEntry {
+function impliedDirectory(path: ByteString): Special {
   return { kind: 'directory', path, ...IMPLIED }
 }
 

@@ -4,8 +4,17 @@ import type { ByteString } from '../model/bytes.ts'
 import { makeTree, type Tree } from '../model/tree.ts'
 import { readTar, type TarMember, type TarWarning } from './read.ts'
 import { defaultLimits, type Limits } from './decompress.ts'
-import { emptyMerge, finishMerge, makeRoom, putFile, putLink, putSpecial, type TarContents } from './merge.ts'
-import { memberMetadata, memberPath, noNotes, specialEntry, warningsOf } from './metadata.ts'
+import {
+  emptyMerge,
+  finishMerge,
+  makeRoom,
+  putFile,
+  putLink,
+  putSpecial,
+  type Merge,
+  type TarContents,
+} from './merge.ts'
+import { memberMetadata, memberPath, noNotes, specialEntry, warningsOf, type Notes } from './metadata.ts'
 
 export type TarTree = {
   readonly tree: Tree
@@ -31,24 +40,30 @@ export async function readTarTree(
   const onWarning = (warning: TarWarning): void => void warnings.push(warning)
   const notes = noNotes()
   const merge = emptyMerge(limits.entries)
-  for await (const { member, contents } of readTar(chunks, { limits, archive, onWarning })) {
-    const path = memberPath(member, notes)
-    if (member.kind === 'hardlink') putLink(merge, path, member.linkname)
-    else {
-      makeRoom(merge, path, member.kind)
-      const metadata = memberMetadata(member, path, notes)
-      if (member.kind === 'file')
-        putFile(merge, path, {
-          metadata,
-          size: member.size,
-          sha256: await sha256(contents),
-          contents: contentsOf(member),
-        })
-      else putSpecial(merge, specialEntry(member, path, metadata))
-    }
-  }
+  for await (const { member, contents } of readTar(chunks, { limits, archive, onWarning }))
+    await putMember(merge, { member, path: memberPath(member, notes), contents }, notes)
   const { entries, contents } = finishMerge(merge)
   return { tree: makeTree(entries), contents, warnings: [...warnings, ...warningsOf(notes, merge.implied)] }
+}
+
+/** Lays one member over those before it. Reads and hashes the contents of a file. */
+export async function putMember(
+  merge: Merge,
+  read: { readonly member: TarMember; readonly path: ByteString; readonly contents: AsyncIterable<Uint8Array> },
+  notes: Notes,
+): Promise<void> {
+  const { member, path } = read
+  if (member.kind === 'hardlink') {
+    putLink(merge, path, member.linkname)
+    return
+  }
+  makeRoom(merge, path, member.kind)
+  const metadata = memberMetadata(member, path, notes)
+  if (member.kind !== 'file') putSpecial(merge, specialEntry(member, path, metadata))
+  else {
+    const { size } = member
+    putFile(merge, path, { metadata, size, sha256: await sha256(read.contents), contents: contentsOf(member) })
+  }
 }
 
 async function sha256(contents: AsyncIterable<Uint8Array>): Promise<string> {
