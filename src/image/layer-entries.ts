@@ -36,7 +36,7 @@ export async function layerEntries(
   const notes = noNotes()
   const merge = emptyMerge(limits.entries)
   const hidden = { whiteouts: new Set<ByteString>(), opaque: new Set<ByteString>() }
-  for await (const { member, contents } of readTar(chunks, { limits, archive, onWarning })) {
+  for await (const { member, contents } of readTar(chunks, { limits, archive, onWarning, mayEndUnpadded: true })) {
     const path = memberPath(member, notes)
     refuseForged(member, path)
     if (isHiding(path)) putHiding(merge, { member, path }, hidden)

@@ -14,16 +14,21 @@ export function isZero(bytes: Uint8Array): boolean {
   return true
 }
 
+/** Bytes of which some need not be read: `jump` leaves out the next `length`, or says that there are not so many. */
+export type Jumping = AsyncIterable<Uint8Array> & { readonly jump: (length: number) => boolean }
+
 /** Its lifetime is that of the iterator below it: `close` ends it early. */
 export class Cursor {
   /** Bytes that have been taken so far. */
   position = 0
   private readonly archive: string
   private readonly iterator: AsyncIterator<Uint8Array>
+  private readonly jump: Jumping['jump'] | undefined
   private chunk: Uint8Array = new Uint8Array(0)
 
-  constructor(chunks: AsyncIterable<Uint8Array>, archive: string) {
+  constructor(chunks: AsyncIterable<Uint8Array> | Jumping, archive: string) {
     this.archive = archive
+    this.jump = 'jump' in chunks ? chunks.jump : undefined
     this.iterator = chunks[Symbol.asyncIterator]()
   }
 
@@ -58,7 +63,12 @@ export class Cursor {
   }
 
   async skip(length: number): Promise<void> {
-    for (let missing = length; missing > 0;) missing -= (await this.some(missing)).length
+    const missing = length - this.cut(Math.min(length, this.chunk.length)).length
+    if (this.jump === undefined) for (let left = missing; left > 0;) left -= (await this.some(left)).length
+    else if (missing > 0) {
+      if (!this.jump(missing)) throw this.truncated()
+      this.position += missing
+    }
   }
 
   async close(): Promise<void> {

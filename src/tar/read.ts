@@ -1,7 +1,7 @@
 // Reads a tar as a stream of members, strictly: what two readers would take for two things is refused by name.
 import { VarveError } from '../errors.ts'
 import { byteString, type ByteString } from '../model/bytes.ts'
-import { Cursor, isZero, tarError, type Place } from './cursor.ts'
+import { Cursor, isZero, tarError, type Jumping, type Place } from './cursor.ts'
 import { BLOCK, checksumHolds, decodeHeader, looksLikeHeader, type Header } from './header.ts'
 import { decodePax, globalFields, paxFields, type PaxRecord } from './pax.ts'
 import { expandSparse } from './sparse.ts'
@@ -14,6 +14,8 @@ export type TarWarning = { readonly code: string; readonly message: string }
 export type ReadTarOptions = {
   readonly limits: { readonly entries: number; readonly bytes: number }
   readonly onWarning: (warning: TarWarning) => void
+  /** The archive may end with the last byte of contents, as layers by umoci do, and not with the block that it is in. */
+  readonly mayEndUnpadded?: boolean
   /** For messages: `"x.tar"`, by default "the archive". */
   readonly archive?: string
 }
@@ -22,7 +24,7 @@ const LARGEST_EXTENSION = 1024 * 1024
 
 /** Contents are to be read before the next member is asked for; what is left of them is skipped. */
 export async function* readTar(
-  chunks: AsyncIterable<Uint8Array>,
+  chunks: AsyncIterable<Uint8Array> | Jumping,
   options: ReadTarOptions,
 ): AsyncGenerator<{ readonly member: TarMember; readonly contents: AsyncIterable<Uint8Array> }> {
   const cursor = new Cursor(chunks, options.archive ?? 'the archive')
@@ -40,7 +42,10 @@ export async function* readTar(
       const body = { offset: 0, stored, closed: false }
       yield { member, contents: contentsOf(cursor, member, body) }
       body.closed = true
-      await cursor.skip(stored - body.offset + ((BLOCK - (stored % BLOCK)) % BLOCK))
+      const padding = (BLOCK - (stored % BLOCK)) % BLOCK
+      const ends = options.mayEndUnpadded === true && padding > 0
+      await cursor.skip(stored - body.offset + (ends ? 0 : padding))
+      if (ends) await skipPadding(cursor, padding)
     }
   } finally {
     await cursor.close()
@@ -82,6 +87,12 @@ async function readHead(
       return { globals, head: { header, block, place, pax, longName: long.L, longLink: long.K } }
     }
   }
+}
+
+/** None of it, or all. */
+async function skipPadding(cursor: Cursor, padding: number): Promise<void> {
+  const { length } = await cursor.take(padding)
+  if (length > 0) await cursor.skip(padding - length)
 }
 
 /** A block that is no end of the archive. Throws E_TAR_EMPTY, E_TAR_FORMAT, E_TAR_TRUNC, E_TAR_TRAILING. */

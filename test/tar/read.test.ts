@@ -21,6 +21,18 @@ async function first(...parts: Buffer[]) {
 
 const file = rawMember({ name: 'f' }, 'hello')
 
+describe('readTar(), where an archive may end unpadded,', () => {
+  const options = { mayEndUnpadded: true }
+  test('reads what ends with the last byte of contents', async () => {
+    const { members, warnings } = await read(Buffer.concat([file, file.subarray(0, 517)]), options)
+    expect(members.map(({ text }) => text)).toEqual(['hello', 'hello'])
+    expect(warnings).toEqual(['W_TAR_EOF'])
+  })
+  test.each([516, 518, 1000])('refuses what is cut after %i bytes', async (bytes) => {
+    await expect(read(file.subarray(0, bytes), options)).rejects.toMatchObject({ code: 'E_TAR_TRUNC' })
+  })
+})
+
 describe('readTar() refuses', () => {
   const cases: Record<string, [code: string, archive: Buffer]> = {
     '1 an empty file': ['E_TAR_EMPTY', Buffer.alloc(0)],
