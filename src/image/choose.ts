@@ -48,10 +48,12 @@ export async function chooseImage(origin: Origin, wanted: Platform): Promise<Cho
   }
 
   const find = async (descriptors: readonly Descriptor[], depth: number): Promise<Chosen | undefined> => {
-    const fresh = descriptors.filter(({ digest }) => !seen.has(digest))
-    for (const { digest, platform } of fresh) {
-      seen.add(digest)
-      if (platform !== undefined) offered.push(platform)
+    const fresh: Descriptor[] = []
+    for (const descriptor of descriptors) {
+      if (seen.has(descriptor.digest)) continue // also what an index lists twice
+      seen.add(descriptor.digest)
+      fresh.push(descriptor)
+      if (descriptor.platform !== undefined) offered.push(descriptor.platform)
     }
     const best = bestOf(fresh, wanted, ({ platform }) => platform)
     if (best !== undefined) return into(best, depth)

@@ -19,12 +19,14 @@ export function flatten(layers: readonly Tree[]): Tree {
 
 /** The layers of an image as trees, bottom first, each made for those below it. Throws E_HARDLINK. */
 export function settleLayers(layers: readonly RawLayer[]): Tree[] {
+  const settled: Tree[] = []
   let below: Tree | undefined
-  return layers.map((raw) => {
-    const layer = settleLayer(raw, below)
-    below = flatten(below === undefined ? [layer] : [below, layer])
-    return layer
-  })
+  for (const raw of layers) {
+    const layer = settled.at(-1)
+    if (layer !== undefined) below = flatten(below === undefined ? [layer] : [below, layer])
+    settled.push(settleLayer(raw, below))
+  }
+  return settled
 }
 
 type Node = { entry: Entry | undefined; children: Map<string, Node> | undefined }

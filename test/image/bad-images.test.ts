@@ -71,11 +71,14 @@ async function readAll(location: string, more: Partial<ImageOptions> = {}, kind:
   }
   return ends
 }
-const nested = (depth: number): Pick<Wrong, 'index' | 'files'> => {
+const nested = (depth: number, width = 1): Pick<Wrong, 'index' | 'files'> => {
   const files: Record<string, string> = {}
-  let inner = described(`${OCI}.index.v1+json`, 'x')
+  const empty = JSON.stringify({ schemaVersion: 2, manifests: [] })
+  files[blob(empty)] = empty
+  let inner = described(`${OCI}.index.v1+json`, empty)
   for (let i = 0; i < depth; i++) {
-    const text = JSON.stringify({ schemaVersion: 2, manifests: [inner] })
+    const manifests = Array.from({ length: width }, () => inner)
+    const text = JSON.stringify({ schemaVersion: 2, manifests })
     files[blob(text)] = text
     inner = described(`${OCI}.index.v1+json`, text)
   }
@@ -110,7 +113,8 @@ describe('openImage() refuses', () => {
     ['63 a layer that unpacks to another', 'E_DIGEST', { diffIds: [digestOf('x')] }],
     ['63 more digests than layers', 'E_DIGEST', { diffIds: [digestOf(archive), digestOf(archive)] }],
     ['64 an index fifty deep', 'E_OCI_DEPTH', nested(50)],
-    ['64 an index of nothing', 'E_PLATFORM', { index: { manifests: [described(`${OCI}.index.v1+json`, '{"schemaVersion":2,"manifests":[]}')] }, files: { [blob('{"schemaVersion":2,"manifests":[]}')]: '{"schemaVersion":2,"manifests":[]}' } }],
+    ['64 an index of nothing', 'E_PLATFORM', nested(0)],
+    ['64 an index of itself so often that nobody could follow', 'E_PLATFORM', nested(3, 500)],
     ['65 an image for Windows', 'E_PLATFORM', { config: { os: 'windows' } }],
     ['65 an image for no machine', 'E_PLATFORM', { config: { architecture: '' } }],
     ['66 a manifest of 5 MB', 'E_JSON', { manifestText: `{"a":"${'x'.repeat(5_000_000)}"}` }],
@@ -189,6 +193,7 @@ describe('openImage() of a docker-archive', () => {
   test.each<[string, Buffer[]]>([
     ['a layer in a directory', [manifest('l/layer.tar'), saved, stored('l/layer.tar')]],
     ['68 a layer that is a symlink to another', [manifest('m/layer.tar'), saved, stored('l/layer.tar'), symlink('m/layer.tar', '../l/layer.tar')]],
+    ['what Docker writes since version 25', [manifest(blob(packed), blob(dockerConfig)), rawMember({ name: blob(dockerConfig) }, dockerConfig), rawMember({ name: blob(packed) }, packed)]],
     ['members with ./ before them', [rawMember({ name: './', type: '5' }), saved, stored('./l'), manifest('l')]],
   ])('reads %s', async (_, members) => {
     expect(await readAll(save(...members), {}, 'docker-archive')).toBe(1)
@@ -206,6 +211,7 @@ describe('openImage() of a docker-archive', () => {
     ['58 a layer that is missing', 'E_BLOB_MISSING', [manifest('l'), saved]],
     ['63 another layer', 'E_DIGEST', [manifest('l'), saved, rawMember({ name: 'l' }, rawArchive())]],
     ['59 a config that is not what its name says', 'E_DIGEST', [manifest('l', `${'0'.repeat(64)}.json`), rawMember({ name: `${'0'.repeat(64)}.json` }, dockerConfig), stored('l')]],
+    ['59 a layer that is not what its name says', 'E_DIGEST', [manifest(blob(other)), saved, rawMember({ name: blob(other) }, packed)]],
     ['an archive of two images', 'E_IMAGE', [rawMember({ name: 'manifest.json' }, '[{"Config":"a"},{"Config":"b"}]')]],
     ['an archive of no image', 'E_IMAGE', [rawMember({ name: 'manifest.json' }, '[]')]],
     ['3 an archive that is cut', 'E_TAR_TRUNC', [manifest('l'), saved, stored('l').subarray(0, 5000)].slice(0, 3)],

@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Image, ImageOptions } from '../../src/image/open.ts'
 import { parsePlatform } from '../../src/image/platform.ts'
@@ -77,6 +78,7 @@ describe('openImage() of docker:// finds the password', () => {
     ['that a store knows', () => withHelper({ credsStore: 'varvetest', auths: { [guarded.host]: {} } })],
     ['in docker\'s own file', () => inHome('.docker/config.json')],
     ['in podman\'s own file', () => inHome('.config/containers/auth.json')],
+    ['in the file of this login', () => ({ environment: { XDG_RUNTIME_DIR: inHome('run/containers/auth.json').environment.HOME + '/run' } })],
   ])('%s', async (_, make) => {
     expect((await flat(await pull(`${guarded.host}/team/app:1`, make()))).tree).toEqual(expected)
   }) // prettier-ignore
@@ -145,6 +147,31 @@ describe('openImage() of docker:// gets a token', () => {
     expect((await flat(await pull(`${front.host}/team/app:1`, options))).tree).toEqual(expected)
     const told = front.asked.filter(({ authorization }) => authorization?.startsWith('Basic '))
     expect(told.every(({ url }) => url.startsWith('/token?'))).toBe(true)
+  })
+  test('for an identity, which is not sent to the registry', async () => {
+    let own = ''
+    const forms: string[] = []
+    const guard = tokenServer(() => own, () => undefined) // prettier-ignore
+    using front = await startFront(registry.host, (asked, response) => {
+      if (asked.method !== 'POST') return guard(asked, response)
+      void text(asked).then((form) => {
+        forms.push(form)
+        return response.end('{"access_token":"good"}')
+      })
+      return undefined
+    })
+    own = front.host
+    const options = authFile({ auths: { [front.host]: { ...auth('<token>', ''), identitytoken: 'who am I' } } })
+    expect((await flat(await pull(`${front.host}/team/app:1`, options))).tree).toEqual(expected)
+    expect(Object.fromEntries(new URLSearchParams(forms[0]))).toEqual({
+      grant_type: 'refresh_token',
+      refresh_token: 'who am I',
+      client_id: 'varve',
+      service: 'varve test',
+      scope: 'repository:team/app:pull',
+    })
+    expect(forms).toHaveLength(1)
+    expect(JSON.stringify(front.asked)).not.toContain('who')
   })
   test('and says so where it is refused one, or has to ask in the clear', async () => {
     let own = ''
