@@ -1,4 +1,4 @@
-// Reads what is named by its digest: small texts at once, layers as a stream that fails at its end if it is not what was named.
+// Reads what is named by its digest: small texts at once, layers as a stream that fails where it is not what was named.
 import { createHash } from 'node:crypto'
 import { VarveError, type ErrorCode } from '../errors.ts'
 import { openDecompressed, type Limits } from '../tar/decompress.ts'

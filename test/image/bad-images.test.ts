@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { layerEntries } from '../../src/image/layer-entries.ts'
 import type { ImageOptions } from '../../src/image/open.ts'
 import { rawArchive, rawMember } from '../tar/raw-header.ts'
 import { open } from './images.ts'
@@ -149,12 +150,25 @@ describe('openImage() refuses', () => {
     }
     expect(await readAll(write(layout({ process })))).toBe(1)
   })
+  test('nothing of a config that is long, and has texts that look like keys', async () => {
+    const Labels = { 'a"': 'x'.repeat(3_900_000), b: '\n'.repeat(2_000_000), c: '{"c":1,"c":2}', d: 'd' }
+    expect(await readAll(write(layout({ process: { Labels, Env: ['c=', 'c='] } })))).toBe(1)
+  })
   test.each(['blobs', 'blobs/sha256', 'index.json', blob(packed)])('a symlink in place of %s', async (path) => {
     const directory = write(layout({}))
     const elsewhere = write(layout({}))
     rmSync(join(directory, path), { recursive: true })
     symlinkSync(join(elsewhere, path), join(directory, path))
     await expect(readAll(directory)).rejects.toMatchObject({ code: 'E_ARCHIVE_LINK' })
+  })
+  test.each<[string, Wrong]>([
+    ['59 is another', { bytes: Buffer.concat([packed.subarray(0, -1), Buffer.from([7])]) }],
+    ['63 unpacks to another', { diffIds: [digestOf('x')] }],
+  ])('entries of a layer that %s', async (_, wrong) => {
+    await using image = await open('oci', write(layout(wrong)))
+    await expect(layerEntries(image.layers[0]!.open())).rejects.toMatchObject({
+      code: expect.stringMatching(/^E_DIGEST$|^E_COMPRESSION$/),
+    })
   })
   test('51 a layer that unpacks to far more', async () => {
     const bomb = gzipSync(Buffer.alloc(100_000_000))
