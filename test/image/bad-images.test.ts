@@ -108,6 +108,8 @@ describe('openImage() refuses', () => {
     ['60 a digest in upper case', 'E_DIGEST_FORM', { layer: { digest: digestOf(packed).toUpperCase() } }],
     ['61 a digest by SHA-512', 'E_DIGEST_FORM', { refers: { digest: `sha512:${'0'.repeat(128)}` } }],
     ['61 a digest by MD5', 'E_DIGEST_FORM', { diffIds: [`md5:${'0'.repeat(32)}`] }],
+    ['59 a layer whose gzip data is damaged', 'E_DIGEST', { bytes: Buffer.concat([packed.subarray(0, -8), Buffer.alloc(8)]) }],
+    ['a layer that is named so, and damaged', 'E_COMPRESSION', { layer: described('', packed.subarray(0, -1), { mediaType: `${OCI}.layer.v1.tar+gzip` }), files: { [blob(packed.subarray(0, -1))]: packed.subarray(0, -1) } }],
     ['62 a layer that is longer', 'E_DIGEST', { bytes: Buffer.concat([packed, Buffer.alloc(1)]) }],
     ['62 a layer that is shorter', 'E_DIGEST', { layer: { size: packed.length + 1 } }],
     ['62 a manifest that is longer', 'E_DIGEST', { refers: { size: 10 } }],
@@ -166,9 +168,7 @@ describe('openImage() refuses', () => {
     ['63 unpacks to another', { diffIds: [digestOf('x')] }],
   ])('entries of a layer that %s', async (_, wrong) => {
     await using image = await open('oci', write(layout(wrong)))
-    await expect(layerEntries(image.layers[0]!.open())).rejects.toMatchObject({
-      code: expect.stringMatching(/^E_DIGEST$|^E_COMPRESSION$/),
-    })
+    await expect(layerEntries(image.layers[0]!.open())).rejects.toMatchObject({ code: 'E_DIGEST' })
   })
   test('51 a layer that unpacks to far more', async () => {
     const bomb = gzipSync(Buffer.alloc(100_000_000))
