@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { VarveError } from '../errors.ts'
-import type { Context, Question } from '../verbs/context.ts'
+import { parsePlatform, type Context, type Question } from '../verbs/context.ts'
 import type { Output } from './output.ts'
 
 export type CommonOptions = {

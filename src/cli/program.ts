@@ -195,10 +195,12 @@ function ship(command: Command): Command {
         .default([], 'nothing'),
     )
     .option('--allow-devices', 'ship device nodes that reach hardware')
-    .option('--cmd <word...>', 'for a bare root filesystem: the command and its arguments (default: /bin/sh)')
-    .option('--env <name=value>', 'for a bare root filesystem: a variable; may be given again', collect, [])
-    .option('--cwd <dir>', 'for a bare root filesystem: the working directory (default: /)')
-    .option('--user <uid[:gid]>', 'for a bare root filesystem: who runs the command (default: 0:0)')
+    .option('--cmd <word...>', 'the command and its arguments (default: what an image says, else /bin/sh)')
+    .option('--env <name=value>', 'a variable; may be given again', collect, [])
+    .option('--cwd <dir>', 'the working directory (default: what an image says, else /)')
+    .option('--user <uid[:gid]>', 'who runs the command (default: what an image says, else 0:0)')
+    .option('--platform <os/arch>', 'which image of several, e.g. linux/arm64 (default: this machine)')
+    .option('--insecure', 'ask a registry over plain HTTP')
     .option('-n, --dry-run', 'plan only')
 }
 

@@ -49,7 +49,8 @@ async function fetchToken({ parameters }: Challenge, asked: Asked): Promise<stri
   const realm = parameters.get('realm') ?? ''
   if (!URL.canParse(realm)) throw refused(asked, 'the address of its token server is none')
   const address = new URL(realm)
-  if (!asked.allowed(address)) throw refused(asked, `its token server "${escapeControls(address.origin)}" is not reached by https`) // prettier-ignore
+  if (!asked.allowed(address))
+    throw refused(asked, `its token server "${escapeControls(address.origin)}" is not reached by https`)
   const words = { scope: parameters.get('scope') ?? `repository:${asked.repository}:pull` }
   const service = parameters.get('service')
   const response = await ask(address, { ...words, ...(service === undefined ? {} : { service }) }, asked)
@@ -73,9 +74,16 @@ async function ask(address: URL, words: Readonly<Record<string, string>>, asked:
       return await fetch(address, { ...common, method: 'POST', body: new URLSearchParams(form) })
     }
     for (const [key, value] of Object.entries(words)) address.searchParams.set(key, value)
-    return await fetch(address, { ...common, headers: credentials === undefined ? {} : { authorization: basic(credentials) } }) // prettier-ignore
+    return await fetch(address, {
+      ...common,
+      headers: credentials === undefined ? {} : { authorization: basic(credentials) },
+    })
   } catch (cause) {
-    throw refused(asked, `its token server "${escapeControls(address.origin)}" does not answer: ${escapeControls(messageOf(cause))}`, cause) // prettier-ignore
+    throw refused(
+      asked,
+      `its token server "${escapeControls(address.origin)}" does not answer: ${escapeControls(messageOf(cause))}`,
+      cause,
+    )
   }
 }
 
@@ -88,6 +96,9 @@ export function refused(
   why: string,
   cause?: unknown,
 ): VarveError {
-  const hint = credentials === undefined ? `skopeo login ${registry}` : `the password in the auth file may be old: skopeo login ${registry}` // prettier-ignore
+  const hint =
+    credentials === undefined
+      ? `skopeo login ${registry}`
+      : `the password in the auth file may be old: skopeo login ${registry}`
   return new VarveError('E_REGISTRY_AUTH', `cannot read "${repository}" at ${registry}: ${why}`, { hint, cause })
 }

@@ -1,6 +1,6 @@
-// Reads what is named by its digest: small texts at once, layers as a stream that fails at its end if it is not what was named.
+// Reads what is named by its digest: small texts at once, layers as a stream that fails where it is not what was named.
 import { createHash } from 'node:crypto'
-import { VarveError, type ErrorCode } from '../errors.ts'
+import { VarveError, hasCode, type ErrorCode } from '../errors.ts'
 import { openDecompressed, type Limits } from '../tar/decompress.ts'
 import type { TarWarning } from '../tar/read.ts'
 import type { Digest } from './manifest.ts'
@@ -82,11 +82,19 @@ export async function* openLayer(blob: Blob, reading: LayerReading): AsyncGenera
       hash?.update(chunk)
       yield chunk
     }
-    for (let rest = await raw.next(); rest.done !== true;) rest = await raw.next()
+    await readToEnd(raw)
     if (hash !== undefined) mustBe(diffId, hash.digest('hex'), `${what}, uncompressed`)
+  } catch (error) {
+    // what is damaged because it is not what was named is called so
+    if (hasCode(error, 'E_COMPRESSION')) await readToEnd(raw)
+    throw error
   } finally {
     await raw.return(undefined)
   }
+}
+
+async function readToEnd(chunks: AsyncGenerator<Uint8Array>): Promise<void> {
+  for (let next = await chunks.next(); next.done !== true;) next = await chunks.next()
 }
 
 /** The same bytes for a reader that may stop before their end, while they go on. */

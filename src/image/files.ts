@@ -59,7 +59,7 @@ export async function archiveFiles(
   options: { readonly followLinks: boolean; readonly onWarning: (warning: TarWarning) => void },
 ): Promise<Files> {
   const named = `"${escapeControls(location)}"`
-  const handle = await attempt(named, () => open(location, 'r'))
+  const handle = await attempt(named, () => open(location, constants.O_RDONLY | constants.O_NONBLOCK)) // a FIFO would wait
   try {
     const stats = await attempt(named, () => handle.stat({ bigint: true }))
     if (!stats.isFile()) throw new VarveError('E_SOURCE', `cannot read ${named}: it is no plain file`)
@@ -85,7 +85,13 @@ async function refuseCompressed(
 ): Promise<void> {
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(6), 0, 6, 0)
   const magic = buffer.subarray(0, bytesRead).toString('hex')
-  const command = magic.startsWith('1f8b') ? 'gunzip' : magic.startsWith('28b52ffd') ? 'unzstd' : magic === 'fd377a585a00' ? 'unxz' : undefined // prettier-ignore
+  const command = magic.startsWith('1f8b')
+    ? 'gunzip'
+    : magic.startsWith('28b52ffd')
+      ? 'unzstd'
+      : magic === 'fd377a585a00'
+        ? 'unxz'
+        : undefined
   if (command !== undefined)
     throw new VarveError('E_COMPRESSION', `cannot read ${named}: the archive as a whole is compressed`, {
       hint: `${command} --keep ${escapeControls(location)}`,

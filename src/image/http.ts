@@ -27,8 +27,12 @@ export async function get(address: URL, { headers, allowed }: Get): Promise<Resp
     await response.body?.cancel()
     const next = URL.canParse(location, at.href) ? new URL(location, at) : undefined
     if (next === undefined || !allowed(next) || redirects === MOST_REDIRECTS)
-      throw new VarveError('E_REGISTRY', `cannot read from ${at.host}: it leads to "${escapeControls(location.slice(0, 200))}", where varve does not go`) // prettier-ignore
-    if (next.origin !== at.origin) sent = Object.fromEntries(Object.entries(sent).filter(([name]) => name !== 'authorization')) // prettier-ignore
+      throw new VarveError(
+        'E_REGISTRY',
+        `cannot read from ${at.host}: it leads to "${escapeControls(location.slice(0, 200))}", where varve does not go`,
+      )
+    if (next.origin !== at.origin)
+      sent = Object.fromEntries(Object.entries(sent).filter(([name]) => name !== 'authorization'))
     at = next
   }
 }
@@ -87,7 +91,11 @@ export async function* resumed(
     } catch (cause) {
       if (at >= size) return
       if (failures > MOST_FAILURES)
-        throw new VarveError('E_LOST', `cannot read ${what}: the connection was lost ${failures} times at byte ${at}: ${escapeControls(messageOf(cause))}`, { hint: 'run the command again', cause }) // prettier-ignore
+        throw new VarveError(
+          'E_LOST',
+          `cannot read ${what}: the connection was lost ${failures} times at byte ${at}: ${escapeControls(messageOf(cause))}`,
+          { hint: 'run the command again', cause },
+        )
     }
     await delay(pause(failures, undefined))
   }

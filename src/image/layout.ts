@@ -52,7 +52,11 @@ async function rootsOf(
   }
   const named = reference === undefined ? manifests : manifests.filter(({ refName }) => refName === reference)
   if (named.length === 0)
-    throw unknown(manifests, name, reference === undefined ? 'it has no image' : `it has no "${escapeControls(reference)}"`) // prettier-ignore
+    throw unknown(
+      manifests,
+      name,
+      reference === undefined ? 'it has no image' : `it has no "${escapeControls(reference)}"`,
+    )
   if (new Set(named.map(({ refName }) => refName)).size > 1)
     throw unknown(manifests, name, `it has ${named.length} images, and none is named`)
   return named

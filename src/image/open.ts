@@ -13,7 +13,10 @@ import { digestOf, type Digest } from './manifest.ts'
 import { distance, platformText, thisPlatform, type Platform } from './platform.ts'
 import { openRegistry } from './registry.ts'
 
-/** What stands behind the colon is `location`; names as https://github.com/containers/image/blob/v5.30.0/docs/containers-transports.5.md has them. */
+/**
+ * What stands behind the colon is `location`, as in
+ * https://github.com/containers/image/blob/v5.30.0/docs/containers-transports.5.md
+ */
 export type ImageRef = {
   readonly kind: 'oci' | 'oci-archive' | 'docker-archive' | 'docker'
   readonly location: string
@@ -24,7 +27,7 @@ export type ImageOptions = {
   readonly platform?: Platform
   /** Also registries other than this machine's own over plain HTTP. */
   readonly insecure?: boolean
-  /** Where auth files and helpers are found: REGISTRY_AUTH_FILE, XDG_RUNTIME_DIR, XDG_CONFIG_HOME, DOCKER_CONFIG, HOME, PATH. */
+  /** For auth files and helpers: REGISTRY_AUTH_FILE, XDG_RUNTIME_DIR, XDG_CONFIG_HOME, DOCKER_CONFIG, HOME, PATH. */
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly limits?: Limits
   readonly onWarning: (warning: TarWarning) => void
@@ -57,7 +60,10 @@ export type Image = AsyncDisposable & {
   readonly layers: readonly ImageLayer[]
 }
 
-/** Throws what a bad image is called in errors.ts, E_SOURCE, E_IMAGE, and for a registry E_REGISTRY, E_REGISTRY_AUTH, E_CONNECT, E_LOST. */
+/**
+ * Throws E_SOURCE, E_IMAGE and what bad images are called in errors.ts; for a registry also E_CONFIG (auth files),
+ * E_REGISTRY, E_REGISTRY_AUTH and E_CONNECT, its layers also E_LOST.
+ */
 export async function openImage(ref: ImageRef, options: ImageOptions): Promise<Image> {
   const { kind, location } = ref
   const shown = escapeControls(`${kind}:${location}`)
@@ -85,7 +91,13 @@ async function fromOrigin(origin: Origin, options: ImageOptions): Promise<Image>
       size: layer.size,
       bytes: () => later(() => origin.blob(layer)),
     }))
-    const found = { name: origin.name, manifestDigest: digest, config: await origin.blob(manifest.config), layers, byPlatform } // prettier-ignore
+    const found = {
+      name: origin.name,
+      manifestDigest: digest,
+      config: await origin.blob(manifest.config),
+      layers,
+      byPlatform,
+    }
     return makeImage(found, { options, closes: origin })
   })
 }
@@ -101,7 +113,10 @@ async function makeImage(
   mustSuit(config.platform, found, options.platform)
   const { diffIds, commands } = config
   if (diffIds.length !== found.layers.length)
-    throw new VarveError('E_DIGEST', `cannot use ${what}: it has digests of ${diffIds.length} layers, and the image has ${found.layers.length}`) // prettier-ignore
+    throw new VarveError(
+      'E_DIGEST',
+      `cannot use ${what}: it has digests of ${diffIds.length} layers, and the image has ${found.layers.length}`,
+    )
   const layers = found.layers.map((blob, i): ImageLayer => {
     const diffId = diffIds[i] as Digest
     const { digest, mediaType, size } = blob

@@ -14,7 +14,10 @@ export type RegistryOptions = { readonly insecure?: boolean; readonly environmen
 const ACCEPT = [...MANIFEST_TYPES.image, ...MANIFEST_TYPES.index].join(', ')
 const LONGEST_MESSAGE = 300
 
-/** https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md Throws E_IMAGE, E_REGISTRY, E_REGISTRY_AUTH, E_CONNECT. */
+/**
+ * https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md Throws E_IMAGE, E_REGISTRY, E_REGISTRY_AUTH,
+ * E_CONNECT, E_CONFIG.
+ */
 export async function openRegistry(location: string, options: RegistryOptions): Promise<Origin> {
   const reference = parseReference(location.replace(/^\/\//, ''))
   const { registry, repository, tag, digest } = reference
@@ -26,7 +29,10 @@ export async function openRegistry(location: string, options: RegistryOptions): 
   const what = `the manifest of "${name}"`
   const bytes = await readBounded(bodyOf(response), what, MANIFEST_LIMIT)
   if (digest !== undefined && digestOf(bytes) !== digest)
-    throw new VarveError('E_DIGEST', `cannot use ${what}: its SHA-256 is ${digestOf(bytes).slice(7)}, and should be ${digest.slice(7)}`) // prettier-ignore
+    throw new VarveError(
+      'E_DIGEST',
+      `cannot use ${what}: its SHA-256 is ${digestOf(bytes).slice(7)}, and should be ${digest.slice(7)}`,
+    )
   const root = rootOf(bytes, typeOf(response))
   const fetched =
     (path: string, accept: string) =>
@@ -67,7 +73,12 @@ async function connect(reference: Reference, options: RegistryOptions): Promise<
   return async (path, headers) => {
     const address = new URL(`/v2/${repository}/${path}`, base)
     const ask = (): Promise<Response> =>
-      getPatiently(() => get(address, { headers: { 'accept-encoding': 'identity', 'user-agent': 'varve', ...headers, ...authorization }, allowed })) // prettier-ignore
+      getPatiently(() =>
+        get(address, {
+          headers: { 'accept-encoding': 'identity', 'user-agent': 'varve', ...headers, ...authorization },
+          allowed,
+        }),
+      )
     let response = await ask()
     // a host that the registry led to is not to be told who asks
     if (response.status === 401 && new URL(response.url).origin === base.origin) {
@@ -109,7 +120,9 @@ function typeOf(response: Response): string {
 }
 
 async function answerOf(response: Response): Promise<string> {
-  const said = await readBounded(bodyOf(response), 'the answer', { bytes: 65_536, code: 'E_REGISTRY' }).catch(() => Buffer.alloc(0)) // prettier-ignore
+  const said = await readBounded(bodyOf(response), 'the answer', { bytes: 65_536, code: 'E_REGISTRY' }).catch(() =>
+    Buffer.alloc(0),
+  )
   const message = /"message"\s*:\s*"((?:[^"\\]|\\.)*)"/.exec(said.toString('utf8'))?.[1]
   return `it answered ${response.status}${message === undefined ? '' : ` (${escapeControls(message.slice(0, LONGEST_MESSAGE))})`}`
 }

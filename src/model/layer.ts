@@ -36,8 +36,8 @@ export function withoutMark(directory: DirectoryEntry): DirectoryEntry {
 }
 
 /**
- * The layer's tree over `below`, what is seen of the layers below it if there are any: with device nodes 0:0 for whiteouts that hide
- * something, marks on opaque directories, and files that were linked to copied up. Throws E_HARDLINK.
+ * The layer's tree over `below`, what is seen of the layers below it if there are any: device nodes 0:0 for whiteouts
+ * that hide something, marks on opaque directories, and files that were linked to copied up. Throws E_HARDLINK.
  */
 export function settleLayer(raw: RawLayer, below: Tree | undefined): Tree {
   const lower = new Map((below?.entries ?? []).map((entry) => [entry.path, entry]))

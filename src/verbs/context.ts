@@ -13,6 +13,8 @@ import { escapeControls } from '../model/bytes.ts'
 import { hostText, type ContainerName, type HostRef } from '../model/names.ts'
 import { openManifest, type Manifest } from '../store/manifest.ts'
 
+export { parsePlatform } from '../image/platform.ts'
+
 /** What a verb tells while it runs. */
 export type Event =
   | { readonly kind: 'warning'; readonly code: string; readonly message: string }

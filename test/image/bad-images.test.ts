@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { layerEntries } from '../../src/image/layer-entries.ts'
 import type { ImageOptions } from '../../src/image/open.ts'
 import { rawArchive, rawMember } from '../tar/raw-header.ts'
 import { open } from './images.ts'
@@ -107,6 +108,8 @@ describe('openImage() refuses', () => {
     ['60 a digest in upper case', 'E_DIGEST_FORM', { layer: { digest: digestOf(packed).toUpperCase() } }],
     ['61 a digest by SHA-512', 'E_DIGEST_FORM', { refers: { digest: `sha512:${'0'.repeat(128)}` } }],
     ['61 a digest by MD5', 'E_DIGEST_FORM', { diffIds: [`md5:${'0'.repeat(32)}`] }],
+    ['59 a layer whose gzip data is damaged', 'E_DIGEST', { bytes: Buffer.concat([packed.subarray(0, -8), Buffer.alloc(8)]) }],
+    ['a layer that is named so, and damaged', 'E_COMPRESSION', { layer: described('', packed.subarray(0, -1), { mediaType: `${OCI}.layer.v1.tar+gzip` }), files: { [blob(packed.subarray(0, -1))]: packed.subarray(0, -1) } }],
     ['62 a layer that is longer', 'E_DIGEST', { bytes: Buffer.concat([packed, Buffer.alloc(1)]) }],
     ['62 a layer that is shorter', 'E_DIGEST', { layer: { size: packed.length + 1 } }],
     ['62 a manifest that is longer', 'E_DIGEST', { refers: { size: 10 } }],
@@ -149,12 +152,23 @@ describe('openImage() refuses', () => {
     }
     expect(await readAll(write(layout({ process })))).toBe(1)
   })
+  test('nothing of a config that is long, and has texts that look like keys', async () => {
+    const Labels = { 'a"': 'x'.repeat(3_900_000), b: '\n'.repeat(2_000_000), c: '{"c":1,"c":2}', d: 'd' }
+    expect(await readAll(write(layout({ process: { Labels, Env: ['c=', 'c='] } })))).toBe(1)
+  })
   test.each(['blobs', 'blobs/sha256', 'index.json', blob(packed)])('a symlink in place of %s', async (path) => {
     const directory = write(layout({}))
     const elsewhere = write(layout({}))
     rmSync(join(directory, path), { recursive: true })
     symlinkSync(join(elsewhere, path), join(directory, path))
     await expect(readAll(directory)).rejects.toMatchObject({ code: 'E_ARCHIVE_LINK' })
+  })
+  test.each<[string, Wrong]>([
+    ['59 is another', { bytes: Buffer.concat([packed.subarray(0, -1), Buffer.from([7])]) }],
+    ['63 unpacks to another', { diffIds: [digestOf('x')] }],
+  ])('entries of a layer that %s', async (_, wrong) => {
+    await using image = await open('oci', write(layout(wrong)))
+    await expect(layerEntries(image.layers[0]!.open())).rejects.toMatchObject({ code: 'E_DIGEST' })
   })
   test('51 a layer that unpacks to far more', async () => {
     const bomb = gzipSync(Buffer.alloc(100_000_000))

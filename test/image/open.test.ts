@@ -19,6 +19,7 @@ let hash: Awaited<ReturnType<typeof makeHasher>>
 let whole: ReadImage
 beforeAll(async () => {
   images = makeImages()
+  execFileSync('mkfifo', [images.path('fifo')])
   hash = await makeHasher()
   whole = await readImage(await open('oci', images.path('oci:app')))
 })
@@ -141,6 +142,7 @@ describe('openImage() refuses', () => {
     ['57 a docker-archive as layout', 'oci-archive', 'docker.tar', 'E_OCI_LAYOUT'],
     ['a file as directory', 'oci', 'oci.tar', 'E_SOURCE'],
     ['a directory as file', 'oci-archive', 'oci', 'E_SOURCE'],
+    ['a FIFO as file', 'oci-archive', 'fifo', 'E_SOURCE'],
     ['what is not there', 'docker-archive', 'nothing.tar', 'E_SOURCE'],
   ])('%s', async (_, kind, location, code) => {
     await expect(open(kind, images.path(location))).rejects.toMatchObject({ code })
