@@ -119,35 +119,43 @@ take_lock() {
   fi
 }
 
-# Without flock: a directory in /run, which a reboot empties. Its owner is the process and its start time; tools that
-# outlive it carry the lock's mark in their environment. Taking over happens under a second directory, one at a time.
+# Without flock: a directory in /run, which a reboot empties. It comes into being with its owner in it, by one rename: the
+# process that runs the verb and its start time. Tools that outlive it carry the lock's mark in their environment.
 take_directory_lock() {
   mkdir -p /run/varve || die E_LOCKED 'cannot lock the store: mkdir /run/varve failed'
   held=/run/varve/lock.$(printf %s "$store" | sha256sum | cut -c1-16)
+  read -r own _ </proc/self/stat
+  VARVE_LOCK=$(random_id)
+  export VARVE_LOCK
+  mine=$held.$VARVE_LOCK
+  mkdir "$mine" && printf '%s %s %s\n' "$own" "$(start_time "$own")" "$VARVE_LOCK" >"$mine/owner" || die E_LOCKED "cannot lock $store: mkdir $mine failed"
   waited=0
-  until mkdir "$held" 2>/dev/null; do
+  until mv -T "$mine" "$held" 2>/dev/null; do
     if mkdir "$held.brk" 2>/dev/null; then
-      lock_owner_lives || rm -rf "$held"
+      remove_dead_lock
       rmdir "$held.brk"
+      ! mv -T "$mine" "$held" 2>/dev/null || break
     fi
-    [ "$waited" -lt "$1" ] || die E_LOCKED "cannot lock $store: another varve works on it (if none does: rm -r $held $held.brk)"
+    if [ "$waited" -ge "$1" ]; then
+      rm -rf "$mine"
+      die E_LOCKED "cannot lock $store: another varve works on it (if none does: rm -r $held $held.brk)"
+    fi
     sleep 1
     waited=$((waited + 1))
   done
-  VARVE_LOCK=$(random_id)
-  export VARVE_LOCK
-  printf '%s %s %s\n' "$$" "$(start_time $$)" "$VARVE_LOCK" >"$held/owner"
   trap 'rm -rf "$held"' EXIT
 }
 
-start_time() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+# One at a time, under a second directory. Who is dead stays dead, so a lock that names the dead before and after the look
+# is theirs still; one without an owner is just being given back.
+remove_dead_lock() {
+  read -r owner started mark <"$held/owner" || return 0
+  [ -n "$mark" ] && [ "$(start_time "$owner")" != "$started" ] || return 0
+  ! grep -qaF "$mark" /proc/[0-9]*/environ 2>/dev/null || return 0
+  if grep -qF "$mark" "$held/owner"; then rm -rf "$held"; fi
+} 2>/dev/null
 
-lock_owner_lives() {
-  [ -e "$held/owner" ] || sleep 1
-  read -r owner started mark <"$held/owner" 2>/dev/null || return 1
-  [ -n "$started" ] && [ "$(start_time "$owner")" = "$started" ] && return 0
-  grep -qaF "$mark" /proc/[0-9]*/environ 2>/dev/null
-}
+start_time() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 
 # A directory of its own for what a verb computes; verbs that only read have one without holding the lock.
 scratch() { mktemp -d "$store/tx/read.$$.XXXXXX"; }

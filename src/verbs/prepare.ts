@@ -60,7 +60,7 @@ export function nowOf(survey: Survey, target: Target): Now {
 
 /** `rootfs` is what the host can and the user wants, unless given. Throws E_EMPTY, E_LOSS, E_OVERLAY, E_TOOL, E_CONFIG. */
 export async function wantedOn(at: Asked, rootfs: 'overlay' | 'copy' = rootfsOn(at)): Promise<Wanted> {
-  const { survey, source, options, manifest } = at
+  const { survey, source, options } = at
   checkTools(survey)
   const [only] = source.layers
   if (
