@@ -16,7 +16,7 @@ import { countChanges, makePlan, missingContents } from '../plan/plan.ts'
 import { sha256 } from '../store/hash.ts'
 import type { Manifest } from '../store/manifest.ts'
 import { checkTools, type Connected, type Context } from './context.ts'
-import { treeOf, type Layer, type ReadSource } from './read-source.ts'
+import { sizeOf, treeOf, type Layer, type ReadSource } from './read-source.ts'
 import { fitLayers, sameAs, seenOf, splitFlat } from './stack.ts'
 
 export type ShipOptions = {
@@ -60,13 +60,10 @@ export function nowOf(survey: Survey, target: Target): Now {
 
 /** `rootfs` is what the host can and the user wants, unless given. Throws E_EMPTY, E_LOSS, E_OVERLAY, E_TOOL, E_CONFIG. */
 export async function wantedOn(at: Asked, rootfs: 'overlay' | 'copy' = rootfsOn(at)): Promise<Wanted> {
-  const { survey, source, options } = at
+  const { survey, source, options, manifest } = at
   checkTools(survey)
-  const [only] = source.layers
-  if (
-    source.layers.length === 0 ||
-    (source.layers.length === 1 && only !== undefined && only.tree().entries.length < 2)
-  )
+  const { layers } = source
+  if (layers.every(({ id, tree }) => sizeOf(id, tree, manifest).entries < 2))
     throw new VarveError('E_EMPTY', 'cannot push the source: it is empty', {
       hint: 'name the directory that holds bin, etc, usr ...',
     })
