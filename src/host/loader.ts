@@ -43,7 +43,7 @@ const LOAD = [
 
 /* As the login user, with the words LOAD PROMPT MARK STORE BUNDLES ID: becomes root by the way that is there. */
 const BECOME = [
-  'u=$(id -u)',
+  'LC_ALL=C; export LC_ALL; u=$(id -u)',
   'set -- "$1" "$2" "$3" "$HOME" "$u" "$4" "$5" "$6"',
   'if [ "$u" = 0 ]; then exec /bin/sh -c "$1" varve "$4" "$5" "$6" "$7" "$8" "$3"',
   'elif command -v sudo >/dev/null 2>&1; then exec sudo -k -S -p "$2" -- /bin/sh -c "$1" varve "$4" "$5" "$6" "$7" "$8" "$3"',
@@ -61,10 +61,10 @@ export function rootCommand(words: {
   return `exec ${quote(['/bin/sh', '-c', BECOME, 'varve', LOAD, words.prompt, words.mark, words.store, words.bundles, words.id])}`
 }
 
-/* As the login user, with the word NAME: standard input becomes the spool file NAME, then says how much arrived. */
+/* As the login user, with the word NAME: standard input becomes the spool file NAME, then says how much arrived. What is older than a day goes. */
 const UPLOAD = [
   'umask 077; d=$HOME/.cache/varve/spool; mkdir -p "$d" && [ -O "$d" ] || exit 9; if [ -L "$d" ]; then exit 9; fi',
-  'chmod 700 "$d"; cat >"$d/$1.part" && mv "$d/$1.part" "$d/$1" && wc -c <"$d/$1"',
+  'chmod 700 "$d"; find "$d" -type f -mtime +0 -exec rm -f {} +; cat >"$d/$1.part" && mv "$d/$1.part" "$d/$1" && wc -c <"$d/$1"',
 ].join('; ')
 
 export function uploadCommand(name: string): string {

@@ -94,13 +94,12 @@ type Start = {
 
 async function becomeRoot(channel: Channel, start: Start): Promise<'have' | 'need'> {
   const said = new SudoTalk(channel, start)
-  const timer = setTimeout(
-    () =>
-      said.fail(
-        new VarveError('E_SUDO_TIMEOUT', `cannot become root: the host said nothing for ${START_TIMEOUT_MS / 1000} s`),
-      ),
-    START_TIMEOUT_MS,
-  )
+  const timer = setInterval(() => {
+    // a person may take longer
+    if (said.asking) return
+    const seconds = START_TIMEOUT_MS / 1000
+    said.fail(new VarveError('E_SUDO_TIMEOUT', `cannot become root: the host said nothing for ${seconds} s`))
+  }, START_TIMEOUT_MS)
   try {
     const words = await Promise.race([
       said.failed,
@@ -117,7 +116,7 @@ async function becomeRoot(channel: Channel, start: Start): Promise<'have' | 'nee
     channel.close()
     throw error
   } finally {
-    clearTimeout(timer)
+    clearInterval(timer)
     said.stop()
   }
 }
@@ -126,6 +125,8 @@ async function becomeRoot(channel: Channel, start: Start): Promise<'have' | 'nee
 class SudoTalk {
   readonly failed: Promise<never>
   fail: (error: Error) => void = () => {}
+  /** A person is typing the password. */
+  asking = false
   private text = ''
   private asked = false
   private readonly channel: Channel
@@ -183,7 +184,9 @@ class SudoTalk {
   }
 
   private async answer(ask: (() => Promise<string | undefined>) | undefined): Promise<void> {
+    this.asking = true
     const password = await ask?.()
+    this.asking = false
     if (password === undefined)
       throw new VarveError(
         'E_SUDO_PASSWORD',

@@ -5,7 +5,7 @@
 
 set -u
 umask 077
-unset ENV BASH_ENV CDPATH GREP_OPTIONS TAR_OPTIONS XZ_OPT GZIP ZSTD_CLEVEL POSIXLY_CORRECT QUOTING_STYLE TMPDIR
+unset ENV BASH_ENV CDPATH GREP_OPTIONS TAR_OPTIONS XZ_OPT XZ_DEFAULTS GZIP ZSTD_CLEVEL POSIXLY_CORRECT QUOTING_STYLE TMPDIR
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 TZ=UTC0
@@ -27,7 +27,7 @@ die() {
 
 # Names the true cause of a tool's failure by what it wrote to $store/tx/err.
 die_of() {
-  said=$(tail -n 3 "$store/tx/err" 2>/dev/null | tr '\n' ' ')
+  said=$(tail -n 3 "$store/tx/err" 2>/dev/null | tr '\n' ' ' | tr -d '\000-\037\177' | cut -c1-500)
   case $(cat "$store/tx/err" 2>/dev/null) in
   *"No space left"*) die E_NOSPACE "cannot $1: no space left on $store" ;;
   *"uota exceeded"*) die E_NOSPACE "cannot $1: the disk quota is used up on $store" ;;
@@ -80,7 +80,7 @@ put() {
 }
 
 # Flushes the file system of a path; tools without sync -f flush everything.
-flush() { sync -f "$1" 2>/dev/null || sync; }
+flush() { if sync -f /proc 2>/dev/null; then sync -f "$1" 2>/dev/null; else sync; fi; }
 
 # Makes the store where there is none; refuses one that is not ours. What a killed first push left is ours: empty rooms.
 open_store() {
