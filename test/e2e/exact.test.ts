@@ -56,12 +56,12 @@ function unshared(listing: string): string {
 }
 
 async function treeOf(container: string): Promise<string> {
-  const { containers } = await varveData<{ containers: { generations: { tree: string }[] }[] }>([
+  const { containers } = await varveData<{ containers: { generations: { stack: string[] }[] }[] }>([
     'status',
     `${host.alias}:${container}`,
     ...common,
   ])
-  return containers[0]?.generations.at(-1)?.tree ?? ''
+  return containers[0]?.generations.at(-1)?.stack[0] ?? ''
 }
 
 describe('a tree with every odd entry', () => {

@@ -101,10 +101,10 @@ export class Bench {
   /** The number and tree of the current generation, its tree computed anew from the disk. Throws where it is not whole. */
   async current(): Promise<{ number: number; tree: string }> {
     const { containers } = await varveData<{
-      containers: { current: number; generations: { number: number; tree: string }[] }[]
+      containers: { current: number; generations: { number: number; stack: string[] }[] }[]
     }>(['status', 'local:app', ...this.options])
     const number = containers[0]?.current ?? 0
-    const tree = containers[0]?.generations.find((generation) => generation.number === number)?.tree ?? ''
+    const tree = containers[0]?.generations.find((generation) => generation.number === number)?.stack[0] ?? ''
     const { tree: read } = scanDirectory(byteString(join(this.store, 'tree', tree, 'root')), {
       hash: await makeHasher(),
       previous: undefined,
