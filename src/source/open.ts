@@ -96,11 +96,11 @@ function openDirectory(location: string, config: string | undefined, options: So
     onWarning: options.onWarning,
     onProgress: options.onProgress,
   })
-  const facts = scan.tree === undefined ? previous?.facts : () => scan.facts
+  let facts = scan.tree === undefined ? undefined : scan.facts
   return {
     tree: scan.tree === undefined ? { kind: 'unchanged', id: previous?.tree ?? '' } : { kind: 'read', tree: scan.tree },
     reading: scan.tree !== undefined && scan.lasting ? { name, digest: scan.digest, facts: scan.facts } : undefined,
-    contents: (file) => contentsOf(root, file, facts?.().get(file.path)),
+    contents: (file) => contentsOf(root, file, (facts ??= previous?.facts())?.get(file.path)),
     config,
     [Symbol.asyncDispose]: async () => {},
   }
