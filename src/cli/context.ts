@@ -79,8 +79,9 @@ async function ask(process: NodeJS.Process, { kind, prompt }: Question): Promise
       done()
     },
   })
-  process.stderr.write(prompt)
+  // the terminal's own echo ends here, before anybody is asked to type
   const lines = createInterface({ input: process.stdin, output: shown, terminal: true, historySize: 0 })
+  process.stderr.write(prompt)
   try {
     return await new Promise<string | undefined>((resolve) => {
       lines.once('line', resolve)

@@ -29,21 +29,21 @@ export function loadRuntime(): Runtime {
 /*
  * As root, with the words HOME UID STORE BUNDLES ID MARK: says "MARK have" or "MARK need". Where the store has no
  * runtime of that hash, a line with its length and the text follow on standard input, and "MARK ready" comes before
- * anything more may: BusyBox head reads ahead. No line break, no backslash, no
- * exclamation mark: the login shell may be any.
+ * anything more may: BusyBox head reads ahead. What is hashed is what runs, not a second reading of the file.
+ * No line break, no backslash, no exclamation mark: the login shell may be any.
  */
 const LOAD = [
   'umask 077; unset ENV BASH_ENV CDPATH; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH; cd /',
   'runtime_id=$5; f="$3/runtime/$5.sh"; w=need',
-  'if [ -f "$f" ] && s=$(sha256sum <"$f") && [ "${s%% *}" = "$5" ]; then w=have; fi',
+  'if [ -f "$f" ]; then runtime_text=$(cat "$f"; echo .); runtime_text=${runtime_text%.}; s=$(printf %s "$runtime_text" | sha256sum); if [ "${s%% *}" = "$5" ]; then w=have; fi; fi',
   'echo "$6 $w"',
-  'if [ $w = have ]; then . "$f"; else read -r n; runtime_text=$(head -c "$n"; echo .); runtime_text=${runtime_text%.}',
+  'if [ $w = have ]; then eval "$runtime_text"; else read -r n; runtime_text=$(head -c "$n"; echo .); runtime_text=${runtime_text%.}',
   's=$(printf %s "$runtime_text" | sha256sum); if [ "${s%% *}" = "$5" ]; then echo "$6 ready"; eval "$runtime_text"; else echo "die E_PROTO the runtime arrived damaged"; fi; fi',
 ].join('; ')
 
-/* As the login user, with the words LOAD PROMPT MARK STORE BUNDLES ID: becomes root by the way that is there. */
+/* As the login user, with the words LOAD PROMPT MARK STORE BUNDLES ID: becomes root by the way that is there, whose refusals are read in English. */
 const BECOME = [
-  'LC_ALL=C; export LC_ALL; u=$(id -u)',
+  'u=$(id -u); LC_ALL=C; export LC_ALL',
   'set -- "$1" "$2" "$3" "$HOME" "$u" "$4" "$5" "$6"',
   'if [ "$u" = 0 ]; then exec /bin/sh -c "$1" varve "$4" "$5" "$6" "$7" "$8" "$3"',
   'elif command -v sudo >/dev/null 2>&1; then exec sudo -k -S -p "$2" -- /bin/sh -c "$1" varve "$4" "$5" "$6" "$7" "$8" "$3"',
@@ -61,10 +61,16 @@ export function rootCommand(words: {
   return `exec ${quote(['/bin/sh', '-c', BECOME, 'varve', LOAD, words.prompt, words.mark, words.store, words.bundles, words.id])}`
 }
 
-/* As the login user, with the word NAME: standard input becomes the spool file NAME, then says how much arrived. What is older than a day goes. */
+/*
+ * As the login user, with the word NAME: standard input becomes the spool file NAME; says "NAME SIZE". What the checks
+ * saw is where the shell stands, so that nobody can swap it afterwards. What cut connections left goes after a day.
+ */
 const UPLOAD = [
-  'umask 077; d=$HOME/.cache/varve/spool; mkdir -p "$d" && [ -O "$d" ] || exit 9; if [ -L "$d" ]; then exit 9; fi',
-  'chmod 700 "$d"; find "$d" -type f -mtime +0 -exec rm -f {} +; cat >"$d/$1.part" && mv "$d/$1.part" "$d/$1" && wc -c <"$d/$1"',
+  'umask 077; d=$HOME/.cache/varve; if [ -L "$d" ] || [ -L "$d/spool" ]; then exit 9; fi',
+  'mkdir -p "$d/spool" || { [ -e "$d/spool" ] && exit 9; exit 8; }',
+  'cd "$d/spool" && [ -O . ] && [ -O .. ] || exit 9; chmod 700 . .. || exit 8',
+  'find . -type f -mtime +0 -exec rm -f {} +',
+  'cat >"$1.part" && mv "$1.part" "$1" && echo "$1 $(wc -c <"$1")"',
 ].join('; ')
 
 export function uploadCommand(name: string): string {

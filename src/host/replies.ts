@@ -129,6 +129,8 @@ function hintFor(code: string): { hint?: string } {
   switch (code) {
     case 'E_NOSPACE':
       return { hint: 'varve gc HOST frees what no generation needs' }
+    case 'E_STORE':
+      return { hint: 'name another with --store DIR' }
     case 'E_CONFLICT':
       return { hint: 'somebody else has pushed: look at varve status, then push again' }
     case 'E_LOCKED':

@@ -2,11 +2,12 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { Writable } from 'node:stream'
-import { VarveError, messageOf } from '../errors.ts'
+import { VarveError } from '../errors.ts'
 import { escapeControls } from '../model/bytes.ts'
+import { becomeRoot } from './become-root.ts'
 import { loadRuntime, rootCommand, uploadCommand } from './loader.ts'
 import { ReplyReader, number, type Reply } from './replies.ts'
-import type { Channel, Transport } from './transport.ts'
+import type { Transport } from './transport.ts'
 
 export type SessionOptions = {
   readonly store: string
@@ -28,8 +29,6 @@ export type Session = AsyncDisposable & {
   upload(chunks: AsyncIterable<Uint8Array>, onProgress?: (bytes: number) => void): Promise<Upload>
   readonly roundTrips: () => number
 }
-
-const START_TIMEOUT_MS = 60_000
 
 /** Throws E_SHELL, E_ROOT, E_SUDO_*, E_PROTO, E_LOST. The password is sent once, after sudo's own random prompt only. */
 export async function openSession(transport: Transport, options: SessionOptions): Promise<Session> {
@@ -82,122 +81,6 @@ export async function openSession(transport: Transport, options: SessionOptions)
       await Promise.race([channel.exit, new Promise((resolve) => setTimeout(resolve, 2000).unref())])
       channel.close()
     },
-  }
-}
-
-type Start = {
-  reader: ReplyReader
-  prompt: string
-  mark: string
-  askPassword: (() => Promise<string | undefined>) | undefined
-}
-
-async function becomeRoot(channel: Channel, start: Start): Promise<'have' | 'need'> {
-  const said = new SudoTalk(channel, start)
-  const timer = setInterval(() => {
-    // a person may take longer
-    if (said.asking) return
-    const seconds = START_TIMEOUT_MS / 1000
-    said.fail(new VarveError('E_SUDO_TIMEOUT', `cannot become root: the host said nothing for ${seconds} s`))
-  }, START_TIMEOUT_MS)
-  try {
-    const words = await Promise.race([
-      said.failed,
-      start.reader.mark(start.mark).catch((error: unknown) => said.explain(error)),
-    ])
-    if (words[0] === 'noroot')
-      throw new VarveError('E_ROOT', 'cannot become root on the host: neither sudo nor doas is there', {
-        hint: 'log in as root, or install sudo',
-      })
-    if (words[0] !== 'have' && words[0] !== 'need')
-      throw new VarveError('E_PROTO', "cannot read the host's answer: the runtime did not start")
-    return words[0]
-  } catch (error) {
-    channel.close()
-    throw error
-  } finally {
-    clearInterval(timer)
-    said.stop()
-  }
-}
-
-/** Listens to sudo on standard error: answers its prompt once, and knows its refusals. */
-class SudoTalk {
-  readonly failed: Promise<never>
-  fail: (error: Error) => void = () => {}
-  /** A person is typing the password. */
-  asking = false
-  private text = ''
-  private asked = false
-  private readonly channel: Channel
-  private readonly onData: (chunk: Buffer) => void
-
-  constructor(channel: Channel, { prompt, askPassword }: Start) {
-    this.channel = channel
-    this.failed = new Promise((_, reject) => {
-      this.fail = reject
-    })
-    this.failed.catch(() => {})
-    this.onData = (chunk) => {
-      this.text = (this.text + chunk.toString('latin1')).slice(-65_536)
-      const prompts = this.text.split(prompt).length - 1
-      if (prompts > 1)
-        this.fail(
-          new VarveError('E_SUDO_PASSWORD', 'cannot become root: sudo did not take the password', {
-            hint: 'run again and type the password that sudo on the host wants',
-          }),
-        )
-      else if (prompts === 1 && !this.asked) {
-        this.asked = true
-        this.answer(askPassword).catch((error: unknown) =>
-          this.fail(error instanceof Error ? error : new Error(messageOf(error))),
-        )
-      }
-    }
-    channel.stderr.on('data', this.onData)
-  }
-
-  /** The connection ended before the mark: sudo's or doas's words tell why. */
-  async explain(error: unknown): Promise<never> {
-    await Promise.race([this.channel.exit, new Promise((resolve) => setTimeout(resolve, 500).unref())])
-    const said = this.text.trim().split('\n').at(-1) ?? ''
-    if (/must have a tty|a terminal is required|requiretty/.test(this.text))
-      throw new VarveError('E_SUDO_TTY', 'cannot become root: sudo on the host wants a terminal', {
-        hint: 'add to sudoers: Defaults:USER !requiretty',
-      })
-    if (/not in the sudoers|not allowed|may not run|a password is required to run/.test(this.text))
-      throw new VarveError('E_SUDO_DENIED', `cannot become root: ${escapeControls(said, 0x7e)}`, {
-        hint: 'add to sudoers: USER ALL=(root) NOPASSWD: ALL',
-      })
-    if (/^doas: /m.test(this.text))
-      throw new VarveError('E_SUDO_DENIED', `cannot become root: ${escapeControls(said, 0x7e)}`, {
-        hint: 'add to doas.conf: permit nopass USER',
-      })
-    if (/incorrect password|no password was provided/.test(this.text))
-      throw new VarveError('E_SUDO_PASSWORD', 'cannot become root: sudo did not take the password')
-    throw error
-  }
-
-  stop(): void {
-    this.channel.stderr.off('data', this.onData)
-    this.channel.stderr.resume()
-  }
-
-  private async answer(ask: (() => Promise<string | undefined>) | undefined): Promise<void> {
-    this.asking = true
-    const password = await ask?.()
-    this.asking = false
-    if (password === undefined)
-      throw new VarveError(
-        'E_SUDO_PASSWORD',
-        'cannot become root: sudo on the host wants a password, and there is no terminal to ask at',
-        {
-          hint: 'run at a terminal, or add to sudoers: USER ALL=(root) NOPASSWD: ALL',
-        },
-      )
-    const line = Buffer.from(`${password}\n`)
-    await write(this.channel.stdin, line)
-    line.fill(0)
   }
 }
 
@@ -264,7 +147,13 @@ async function upload(
       hint: 'run the same command again',
       cause: broken,
     })
-  if (status !== 0 || number(answer.trim()) !== size) {
+  if (status === 9)
+    throw new VarveError(
+      'E_IO',
+      `cannot send the delta: "~/.cache/varve/spool" on the host is no directory of the login user's own`,
+      { hint: 'on the host: sudo rm -rf ~/.cache/varve' },
+    )
+  if (status !== 0 || arrived(answer, name) !== size) {
     const why = escapeControls(said.trim().split('\n').at(-1) ?? '', 0x7e)
     if (/No space left|quota exceeded/i.test(said))
       throw new VarveError('E_NOSPACE', `cannot send the delta: ${why}`, {
@@ -276,6 +165,11 @@ async function upload(
     )
   }
   return { name, size, sha256: hash.digest('hex') }
+}
+
+/** What the login shell says on its own, such as a greeting, comes before. */
+function arrived(answer: string, name: string): number {
+  return number(answer.split(`${name} `)[1]?.trim())
 }
 
 function isBrokenPipe(error: unknown): boolean {

@@ -15,7 +15,7 @@ import type { Agent, Ask, Attempt, Attempts, Identity, Key } from './login.ts'
 import { agentIdentities, loginAttempts, stopwatch } from './login.ts'
 import type { SshHost, SshSettings } from './ssh-config.ts'
 import { resolveSsh } from './ssh-config.ts'
-import type { Transport, Wire } from './transport.ts'
+import type { Channel, Transport } from './transport.ts'
 import { channelOver } from './transport.ts'
 
 export type SshOptions = {
@@ -257,15 +257,18 @@ function transport(label: string, clients: readonly Client[], socket: Socket): T
   }
   for (const one of clients) one.on('error', (error) => (cause ??= error)).on('close', lost)
   if (socket.destroyed) lost()
-  const exec = async (command: string): Promise<Wire> =>
+  // Listened to at once: a command that fails at its start has its status in the packet that says it was started.
+  const exec = async (command: string): Promise<Channel> =>
     await new Promise((resolve, reject) => {
-      client?.exec(command, (error, stream) => (error === undefined ? resolve(stream) : reject(error)))
+      client?.exec(command, (error, stream) =>
+        error === undefined ? resolve(channelOver(stream, loss.signal)) : reject(error),
+      )
     })
   return {
     exec: async (command) => {
       try {
         loss.signal.throwIfAborted()
-        return channelOver(await exec(command), loss.signal)
+        return await exec(command)
       } catch (error) {
         loss.signal.throwIfAborted()
         const why = escapeControls(messageOf(error))

@@ -5,8 +5,8 @@
 verb_gc() {
   keep=$1 dry=$2
   need_number "$keep"
-  [ -e "$store/format" ] || return 0
   check_store
+  [ -e "$store/format" ] || return 0
   take_lock 10
   if [ "$dry" = no ]; then
     recover

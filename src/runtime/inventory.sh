@@ -3,11 +3,11 @@
 # inventory NAME|- : everything, or the trees and one container.
 verb_inventory() {
   [ "$1" = - ] || need_name "$1"
+  check_store
   if [ ! -e "$store/format" ]; then
     printf 'epoch -\n'
     return 0
   fi
-  check_store
   printf 'epoch %s\n' "$(cat "$store/epoch")"
   for found in "$store"/tree/*/ok; do
     [ -e "$found" ] || continue

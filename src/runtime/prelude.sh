@@ -84,30 +84,42 @@ flush() { if sync -f /proc 2>/dev/null; then sync -f "$1" 2>/dev/null; else sync
 
 # Makes the store where there is none; refuses one that is not ours. What a killed first push left is ours: empty rooms.
 open_store() {
-  if [ ! -e "$store/format" ]; then
-    for found in "$store"/* "$store"/.[!.]*; do
-      case ${found##*/} in
-      '*' | '.[!.]*' | lost+found | runtime | lock | reserve | epoch | epoch.tmp.* | format.tmp.*) continue ;;
-      tree | c | in | stage | tx | pin | trash) [ -n "$(ls -A "$found")" ] || continue ;;
-      esac
-      # another first push may have made it meanwhile
-      [ -e "$store/format" ] || die E_STORE "cannot use $store as the store: it holds other things, such as ${found##*/}"
-    done
-    mkdir -p "$store" 2>/dev/null || die E_STORE "cannot make the store: mkdir $store failed"
-    { chmod 0700 "$store" && chown 0:0 "$store"; } || die E_STORE "cannot make the store: $store cannot be owned by root"
-    for room in tree c in stage tx pin trash runtime; do mkdir -p "$store/$room" || die E_STORE "cannot make the store: mkdir $store/$room failed"; done
-    random_id | put "$store/epoch" || die_of 'make the store'
-    fill_reserve
-    printf 'varve-store 1\n' | put "$store/format" || die_of 'make the store'
-  fi
   check_store
+  [ ! -e "$store/format" ] || return 0
+  mkdir -p "$store" 2>/dev/null || die E_STORE "cannot make the store: mkdir $store failed"
+  { chmod 0700 "$store" && chown 0:0 "$store"; } || die E_STORE "cannot make the store: $store cannot be owned by root"
+  for room in tree c in stage tx pin trash runtime; do mkdir -p "$store/$room" || die E_STORE "cannot make the store: mkdir $store/$room failed"; done
+  random_id | put "$store/epoch" || die_of 'make the store'
+  fill_reserve
+  printf 'varve-store 1\n' | put "$store/format" || die_of 'make the store'
 }
 
+# Changes nothing, so that a client hears of it before it sends anything. No store at all is fine.
 check_store() {
-  [ "$(cat "$store/format")" = 'varve-store 1' ] || die E_STORE "cannot use the store: $store/format is of another version"
-  owner=$(stat -c '%u %a' "$store")
-  [ "$owner" = '0 700' ] || die E_STORE "cannot use the store: $store is owned by and has mode $owner, not 0 700"
+  [ ! -L "$store" ] || no_store 'it is a symbolic link'
+  [ -e "$store" ] || return 0
+  [ -d "$store" ] || no_store 'it is no directory'
+  owner=$(stat -c %u "$store")
+  [ "$owner" = 0 ] || no_store "it is owned by uid \"$owner\", not by root"
+  [ -e "$store/format" ] || only_empty_rooms
+  [ -e "$store/format" ] || return 0
+  [ "$(cat "$store/format")" = 'varve-store 1' ] || no_store 'its format is of another version'
+  mode=$(stat -c %a "$store")
+  [ "$mode" = 700 ] || no_store "it has mode \"$mode\", not \"700\""
 }
+
+only_empty_rooms() {
+  for found in "$store"/* "$store"/.[!.]*; do
+    case ${found##*/} in
+    '*' | '.[!.]*' | lost+found | runtime | lock | reserve | epoch | epoch.tmp.* | format.tmp.*) continue ;;
+    tree | c | in | stage | tx | pin | trash) [ -n "$(ls -A "$found")" ] || continue ;;
+    esac
+    # another first push may have made it meanwhile
+    [ -e "$store/format" ] || no_store "it holds other things, such as \"${found##*/}\""
+  done
+}
+
+no_store() { die E_STORE "cannot use \"$store\" as the store: $1"; }
 
 # take_lock SECONDS: waits for the store's lock; the kernel drops it when the last process that holds it is gone.
 take_lock() {

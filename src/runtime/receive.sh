@@ -75,7 +75,7 @@ unpack() {
     untar "$@"
   else
     { decode <"$delta" 2>"$store/tx/decode" || : >"$store/tx/broken"; } | head -c "$raw" | untar "$@"
-  fi || die_of 'unpack the delta'
+  fi || blame 'unpack the delta'
   [ ! -e "$store/tx/broken" ] || die E_HASH "cannot decode the delta: $(tail -n 1 "$store/tx/decode")"
   rm -f "$store/in/delta"
   [ "$(sed -n '1p;$p' "$store/stage/steps" 2>/dev/null)" = "varve-delta 1${newline}end" ] || die E_HASH 'cannot use the delta: its steps are not whole'
@@ -101,7 +101,7 @@ decode() {
 build() {
   : >"$store/tx/err"
   if [ "$base" = - ] && [ ! -d "$store/stage/k" ] && [ ! -d "$store/stage/j" ]; then
-    mv -T "$store/stage/m" "$store/stage/root" || die_of 'build the tree'
+    mv -T "$store/stage/m" "$store/stage/root" || blame 'build the tree'
   else
     build_on_base
   fi
@@ -110,16 +110,16 @@ build() {
   (cd "$store/stage/root" && xargs -0 sh -c '
     for pair do
       touch -h -d "${pair%% *}" "${pair#* }" || exit 1
-    done' sh <"$store/stage/times") 2>"$store/tx/err" || die_of 'set times'
+    done' sh <"$store/stage/times") 2>"$store/tx/err" || blame 'set times'
 }
 
 build_on_base() {
   if [ "$base" = - ]; then
-    mkdir "$store/stage/root" || die_of 'build the tree'
+    mkdir "$store/stage/root" || blame 'build the tree'
   else
-    cp -al "$store/tree/$base/root" "$store/stage/root" 2>"$store/tx/err" || die_of 'link the base'
+    cp -al "$store/tree/$base/root" "$store/stage/root" 2>"$store/tx/err" || blame 'link the base'
     if [ -s "$store/stage/drop" ]; then
-      (cd "$store/stage/root" && xargs -0 rm -rf -- <"$store/stage/drop") 2>"$store/tx/err" || die_of 'drop what went'
+      (cd "$store/stage/root" && xargs -0 rm -rf -- <"$store/stage/drop") 2>"$store/tx/err" || blame 'drop what went'
     fi
   fi
   if [ -d "$store/stage/k" ] || [ -d "$store/stage/j" ]; then
@@ -130,27 +130,27 @@ build_on_base() {
         for pair do
           file=${pair#*//}
           mkdir -p "${file%/*}" && ln "${pair%%//*}" "$file" || exit 1
-        done' sh <"$store/stage/alias") 2>"$store/tx/err" || die_of 'link the copies'
+        done' sh <"$store/stage/alias") 2>"$store/tx/err" || blame 'link the copies'
     fi
-    cp -al "$store/stage/c/." "$store/stage/root/" 2>"$store/tx/err" || die_of 'join the copies'
+    cp -al "$store/stage/c/." "$store/stage/root/" 2>"$store/tx/err" || blame 'join the copies'
   fi
-  cp -al "$store/stage/m/." "$store/stage/root/" 2>"$store/tx/err" || die_of 'join what is new'
+  cp -al "$store/stage/m/." "$store/stage/root/" 2>"$store/tx/err" || blame 'join what is new'
 }
 
 # Files whose contents are here under other metadata. k and j hold empty files with the metadata: of copies from the same
 # path of the base, and of copies from elsewhere, to which l links. A shared inode is never written to.
 copies() {
-  mkdir "$store/stage/c" || die_of 'copy on the host'
+  mkdir "$store/stage/c" || blame 'copy on the host'
   if [ -d "$store/stage/k" ]; then
     (cd "$store/stage/k" && find . -type f -print0) >"$store/tx/copies"
     # shellcheck disable=SC2016 # the inner shell expands them
-    (cd "$store/tree/$base/root" && xargs -0 sh -c 'to=$1; shift; cp --parents "$@" "$to/"' sh "$store/stage/c" <"$store/tx/copies") 2>"$store/tx/err" || die_of 'copy on the host'
+    (cd "$store/tree/$base/root" && xargs -0 sh -c 'to=$1; shift; cp --parents "$@" "$to/"' sh "$store/stage/c" <"$store/tx/copies") 2>"$store/tx/err" || blame 'copy on the host'
   fi
-  if [ -d "$store/stage/l" ]; then cp -R "$store/stage/l/." "$store/stage/c/" 2>"$store/tx/err" || die_of 'copy on the host'; fi
+  if [ -d "$store/stage/l" ]; then cp -R "$store/stage/l/." "$store/stage/c/" 2>"$store/tx/err" || blame 'copy on the host'; fi
   for skeleton in "$store/stage/k" "$store/stage/j"; do
     [ -d "$skeleton" ] || continue
     if cp --help 2>&1 | grep -q -e --attributes-only; then
-      cp -a --attributes-only "$skeleton/." "$store/stage/c/" 2>"$store/tx/err" || die_of 'copy metadata'
+      cp -a --attributes-only "$skeleton/." "$store/stage/c/" 2>"$store/tx/err" || blame 'copy metadata'
     else
       # shellcheck disable=SC2016 # the inner shell expands them
       (cd "$skeleton" && find . -type f -exec sh -c '
@@ -158,7 +158,7 @@ copies() {
         shift
         for file do
           chown "$(stat -c %u:%g "$file")" "$to/$file" && chmod "$(stat -c %a "$file")" "$to/$file" && touch -r "$file" "$to/$file" || exit 1
-        done' sh "$store/stage/c" {} +) 2>"$store/tx/err" || die_of 'copy metadata'
+        done' sh "$store/stage/c" {} +) 2>"$store/tx/err" || blame 'copy metadata'
     fi
   done
 }
@@ -174,6 +174,18 @@ set_aside() {
   mv -T "$store/tree/$1" "$store/tree/$1.bad.$(random_id)"
   new_epoch
   die E_BASE_MISSING "cannot use tree $1: it is damaged on the host and was set aside"
+}
+
+# blame WHAT: a step may have failed since a tree that it takes from is gone or damaged; then the client sends it all.
+blame() {
+  case $(cat "$store/tx/err") in *"No space left"* | *"uota exceeded"* | *"Read-only file system"*) die_of "$1" ;; esac
+  cp "$store/tx/err" "$store/tx/first"
+  for used in $(sed -n 's/^uses //p' "$store/stage/steps" 2>/dev/null); do
+    need_whole "$used"
+    set_aside_if_damaged "$used"
+  done
+  mv "$store/tx/first" "$store/tx/err"
+  die_of "$1"
 }
 
 # The runtime, once a version: found again by its hash.

@@ -2,8 +2,8 @@
 
 # verify NAME|-: a record for each tree of a generation: good, bad or missing; it is read once however many stand on it.
 verb_verify() {
-  [ -e "$store/format" ] || return 0
   check_store
+  [ -e "$store/format" ] || return 0
   mkdir -p "$store/tx"
   good='' bad=''
   for checked in "$store"/c/*; do

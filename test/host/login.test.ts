@@ -125,6 +125,13 @@ describe('connectSsh() and passwords', () => {
   })
 })
 
+test('exec() knows the status of a command that ends in the packet that says it was started', async () => {
+  using host = await server('password')
+  await using transport = await open({ identities: [], ask: asking('right') }, host.port)
+  const ends = Array.from({ length: 50 }, async () => (await transport.exec('anything')).exit)
+  expect(new Set(await Promise.all(ends))).toEqual(new Set([9]))
+})
+
 /** Answers a password, and trusts nobody. */
 const passwords = async (question: { kind: string }): Promise<string | undefined> =>
   question.kind === 'password' ? 'right' : 'no'
@@ -136,11 +143,18 @@ function file(name: string, content: string | Buffer, mode = 0o600): string {
   return path
 }
 
-/** Takes the password 'right' and hears all others. */
+/** Takes the password 'right' and hears all others; every command ends at once with status 9. */
 async function server(kind: 'password' | 'keyboard-interactive', rounds = 1) {
   const heard: string[] = []
   const host = new ssh2.Server({ hostKeys: [readFileSync(join(room, 'host-ed'))] }, (client) => {
     client.on('error', () => undefined)
+    client.on('session', (accept) => {
+      accept().on('exec', (start) => {
+        const stream = start()
+        stream.exit(9)
+        stream.end()
+      })
+    })
     client.on('authentication', (context) => {
       if (context.method === 'password' && kind === 'password') {
         heard.push(context.password)
