@@ -43,7 +43,7 @@ test('a store that a killed first push had begun is taken; one that holds anythi
   const push = ['push', `rootfs:${rootfs}`, 'local:app', '--rootfs', 'copy', ...bench.options]
   expect(await varveError(push)).toMatchObject({
     code: 'E_STORE',
-    message: expect.stringMatching(/such as c$/) as string,
+    message: expect.stringMatching(/such as "c"$/) as string,
   })
   rmSync(join(bench.store, 'c/mine'))
   await varveData(push)
