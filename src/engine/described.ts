@@ -52,23 +52,30 @@ export function describedImage({ name, config, save }: Described, options: Engin
  * Throws E_JSON.
  */
 export function configOf(image: JsonObject, history: readonly JsonObject[], what: string): Buffer {
-  const rootfs = asObject(image['RootFS'] ?? {}, what)
   return Buffer.from(
     JSON.stringify({
       architecture: asText(image['Architecture'], `the architecture of ${what}`),
       os: asText(image['Os'], `the os of ${what}`),
       variant: asOptionalText(image['Variant'], what),
       config: image['Config'] ?? undefined,
-      rootfs: { type: 'layers', diff_ids: asTexts(rootfs['Layers'], `the layers of ${what}`) },
+      rootfs: { type: 'layers', diff_ids: layersOf(image, what) },
       history,
     }),
   )
 }
 
-/** Docker's API has the newest first, and tells steps that made no layer by their having no size. */
-export function historyOf(answer: unknown, what: string): JsonObject[] {
-  return asList(answer, what)
-    .map((item) => asObject(item, what))
-    .map((item) => ({ created_by: item['CreatedBy'], ...(item['Size'] === 0 ? { empty_layer: true } : {}) }))
+/**
+ * Docker's API has the newest first. Steps that made no layer have no size, but so have layers that only hide: where
+ * there are as many steps as layers, each made one.
+ */
+export function historyOf(answer: unknown, image: JsonObject, what: string): JsonObject[] {
+  const steps = asList(answer, what).map((step) => asObject(step, what))
+  const all = steps.length === layersOf(image, what).length
+  return steps
+    .map((step) => ({ created_by: step['CreatedBy'], ...(step['Size'] === 0 && !all ? { empty_layer: true } : {}) }))
     .toReversed()
+}
+
+function layersOf(image: JsonObject, what: string): readonly string[] {
+  return asTexts(asObject(image['RootFS'] ?? {}, what)['Layers'], `the layers of ${what}`)
 }

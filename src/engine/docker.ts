@@ -37,7 +37,7 @@ export async function findImage(
   const id = asText(image['Id'], `the id in ${what}`)
   if (!/^(?:sha256:)?[0-9a-f]{64}$/.test(id))
     throw new VarveError('E_JSON', `cannot use ${what}: its id is "${escapeControls(id.slice(0, 80))}"`)
-  const history = historyOf(await engine.json(`/images/${id}/history`), what)
+  const history = historyOf(await engine.json(`/images/${id}/history`), image, what)
   const save = async (): Promise<AsyncIterable<Uint8Array>> => {
     const bytes = await engine.stream(`/images/${id}/get`)
     if (bytes === undefined) throw new VarveError('E_SOURCE_GONE', `cannot read "${name}": it was removed meanwhile`)

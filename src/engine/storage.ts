@@ -6,14 +6,14 @@ import type { Image } from '../image/open.ts'
 import { escapeControls } from '../model/bytes.ts'
 import { configOf, describedImage, type EngineOptions } from './described.ts'
 import { isImageName } from './docker.ts'
-import { answerOf, outputOf, type Words } from './tool.ts'
+import { answerOf, outputByFile, outputOf, type Words } from './tool.ts'
 
 type Tool = {
   readonly inspect: (ref: string) => Words
   /** The image config out of the answer. */
   readonly config: (answer: Buffer, what: string) => Uint8Array
-  /** Writes the image to standard output, as `docker save` does. */
-  readonly save: (ref: string) => Words
+  /** Writes the image as `docker save` does. */
+  readonly save: (ref: string, options: EngineOptions) => AsyncIterable<Uint8Array>
 }
 
 const STDOUT = 'docker-archive:/dev/stdout'
@@ -26,17 +26,19 @@ const TOOLS: readonly Tool[] = [
       const history = asList(image['History'], what).map((item) => asObject(item, what))
       return configOf(image, history, what)
     },
-    save: (ref) => ['podman', 'image', 'save', '--quiet', '--format', 'docker-archive', ref],
+    save: (ref, { environment }) =>
+      outputOf(['podman', 'image', 'save', '--quiet', '--format', 'docker-archive', ref], environment),
   },
   {
     inspect: (ref) => ['buildah', 'inspect', '--type', 'image', ref],
     config: (answer, what) => Buffer.from(asText(parseObject(answer, what)['Config'], `the config in ${what}`)),
-    save: (ref) => ['buildah', 'push', '--quiet', ref, STDOUT],
+    save: (ref, options) => outputByFile(['buildah', 'push', '--quiet', ref, STDOUT], options),
   },
   {
     inspect: (ref) => ['skopeo', 'inspect', '--config', '--raw', `containers-storage:${ref}`],
     config: (answer) => answer,
-    save: (ref) => ['skopeo', '--insecure-policy', 'copy', '--quiet', `containers-storage:${ref}`, STDOUT],
+    save: (ref, options) =>
+      outputByFile(['skopeo', '--insecure-policy', 'copy', '--quiet', `containers-storage:${ref}`, STDOUT], options),
   },
 ]
 const UNKNOWN = /image not known|no such image|not an image|does not resolve to an image|unable to find/i
@@ -55,10 +57,8 @@ export async function openStorageImage(location: string, options: EngineOptions)
   for (const tool of elsewhere === '' ? TOOLS : TOOLS.slice(-1)) {
     const answer = await inspect(tool.inspect(location), name, environment)
     if (answer === undefined) continue
-    return describedImage(
-      { name, config: tool.config(answer, what), save: () => outputOf(tool.save(location), environment) },
-      options,
-    )
+    const save = async (): Promise<AsyncIterable<Uint8Array>> => tool.save(location, options)
+    return describedImage({ name, config: tool.config(answer, what), save }, options)
   }
   const needed = elsewhere === '' ? 'podman, buildah or skopeo' : 'skopeo'
   throw new VarveError('E_TOOL', `cannot read "${name}": ${needed} is needed for it, and not there`, {
