@@ -23,9 +23,14 @@ export type CommonOptions = {
   debug?: true
   platform?: string
   insecure?: true
+  pause?: boolean
 }
 
-export function makeContext(process: NodeJS.Process, options: CommonOptions, output: Output): Context {
+export function makeContext(
+  process: NodeJS.Process,
+  options: CommonOptions,
+  { output, undo }: { readonly output: Output; readonly undo: Context['undo'] },
+): Context {
   if (options.verbose === true && options.quiet === true)
     throw new VarveError('E_USAGE', 'cannot be verbose and quiet at once', { hint: 'leave out -v or -q' })
   const { env } = process
@@ -46,9 +51,11 @@ export function makeContext(process: NodeJS.Process, options: CommonOptions, out
     image: {
       ...(options.platform === undefined ? {} : { platform: parsePlatform(options.platform) }),
       ...(options.insecure === true ? { insecure: true } : {}),
+      ...(options.pause === undefined ? {} : { pause: options.pause }),
     },
     environment: env,
     stdin: process.stdin,
+    undo,
     ask:
       process.stdin.isTTY && process.stderr.isTTY
         ? (question) => output.pausedFor(() => ask(process, question))

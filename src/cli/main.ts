@@ -1,4 +1,5 @@
 // The command line: runs what the words ask for, prints data on stdout and all else on stderr, sets the exit status.
+import { setTimeout as delay } from 'node:timers/promises'
 import { CommanderError } from 'commander'
 import { VarveError, exitStatus, messageOf } from '../errors.ts'
 import { escapeControls } from '../model/bytes.ts'
@@ -6,15 +7,18 @@ import { makeProgram } from './program.ts'
 
 type Process = NodeJS.Process
 
+const UNDO_MS = 10_000
+
 export async function main(process: Process): Promise<void> {
   // a reader that went away (varve status | head) is no failure of ours
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error
   })
   const interrupt = interruptible(process)
+  const undo = new Set<() => Promise<void>>()
   const json = wantsJson(process.argv)
   try {
-    process.exitCode = await Promise.race([makeProgram(process), interrupt])
+    process.exitCode = await Promise.race([makeProgram(process, undo), interrupt])
   } catch (error) {
     if (error instanceof CommanderError) {
       if (json && error.exitCode !== 0)
@@ -23,13 +27,16 @@ export async function main(process: Process): Promise<void> {
     } else process.exitCode = report(process, error, json)
   }
   // sockets and children of an abandoned run must not keep the process
-  if (process.exitCode === exitStatus.E_INTERRUPTED) process.exit()
+  if (process.exitCode !== exitStatus.E_INTERRUPTED) return
+  await Promise.race([Promise.allSettled([...undo].map((each) => each())), delay(UNDO_MS)])
+  process.exit()
 }
 
 function interruptible(process: Process): Promise<never> {
   return new Promise((_, reject) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const)
-      process.once(signal, () =>
+    // a second one must not end what is being undone
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+      process.on(signal, () =>
         reject(
           new VarveError('E_INTERRUPTED', 'interrupted', {
             hint: 'nothing is lost: run the same command again; varve status shows what is current',

@@ -31,8 +31,8 @@ const SOURCE = SOURCES.replace('tar:-', 'tar:- (standard input)')
 const TARGET = '[user@]host:NAME, ssh://[user@]host[:port]/NAME or local:NAME'
 const HOST = '[user@]host[:NAME], ssh://[user@]host[:port][/NAME] or local[:NAME]'
 
-/** Runs the command line of `process`; the exit status. Throws VarveError and CommanderError. */
-export async function makeProgram(process: NodeJS.Process): Promise<number> {
+/** Runs the command line of `process`; the exit status. For `undo` see Context. Throws VarveError and CommanderError. */
+export async function makeProgram(process: NodeJS.Process, undo: Set<() => Promise<void>>): Promise<number> {
   let exit = 0
   const program = new Command('varve')
     .description(
@@ -50,7 +50,7 @@ Examples:
   varve push rootfs:./rootfs me@host:fossil     send, verify, switch
   varve plan tar:image.tar me@host:fossil       what that would do and cost
   varve push docker://debian:12 me@host:debian  an image from a registry, layer by layer
-  docker export app | varve push tar:- host:app
+  varve push container:app me@host:app          a container of Docker or Podman as it is now
   varve status host                             what the host holds
   varve rollback host:fossil                    the generation before
 
@@ -61,7 +61,7 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
   const add = (name: string, description: string): Command => common(program.command(name).description(description))
   const started = (options: CommonOptions): { context: ReturnType<typeof makeContext>; output: Output } => {
     const output = new Output(process, options)
-    return { context: makeContext(process, options, output), output }
+    return { context: makeContext(process, options, { output, undo }), output }
   }
 
   ship(add('push', 'plan, send, switch; prints what it cost')).action(
@@ -201,6 +201,7 @@ function ship(command: Command): Command {
     .option('--user <uid[:gid]>', 'who runs the command (default: what an image says, else 0:0)')
     .option('--platform <os/arch>', 'which image of several, e.g. linux/arm64 (default: this machine)')
     .option('--insecure', 'ask a registry over plain HTTP')
+    .option('--no-pause', 'let a container run on while it is read')
     .option('-n, --dry-run', 'plan only')
 }
 

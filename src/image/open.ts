@@ -39,8 +39,8 @@ export type ImageLayer = {
   /** Of the uncompressed archive. */
   readonly diffId: Digest
   readonly mediaType: string
-  /** Bytes of the blob. */
-  readonly size: number
+  /** Bytes of the blob; undefined where an engine does not say it. */
+  readonly size: number | undefined
   /** The command that made it, safe at a terminal. */
   readonly history: string | undefined
   /** The uncompressed archive. Throws E_DIGEST before its end where it is not what its digests say. */
@@ -58,6 +58,8 @@ export type Image = AsyncDisposable & {
   readonly configDigest: Digest
   /** Bottom first. */
   readonly layers: readonly ImageLayer[]
+  /** Is told which layers will be opened, before the first is, where the image only comes as a whole. */
+  readonly expect?: (diffIds: readonly Digest[]) => void
 }
 
 /**
@@ -141,7 +143,11 @@ async function makeImage(
 }
 
 /** Where nothing was chosen and nothing asked for, any machine's image may be meant: the host may be another than this. */
-function mustSuit(own: Platform, found: FoundImage, asked: Platform | undefined): void {
+export function mustSuit(
+  own: Platform,
+  found: Pick<FoundImage, 'name' | 'byPlatform'>,
+  asked: Platform | undefined,
+): void {
   const wanted = asked ?? (found.byPlatform ? thisPlatform() : { ...own, os: 'linux' })
   if (distance(wanted, own) !== undefined) return
   throw new VarveError(

@@ -10,9 +10,21 @@ export type HostRef =
 
 export type Target = { readonly host: HostRef; readonly container: ContainerName }
 
-const SOURCE_KINDS = ['rootfs', 'tar', 'bundle', 'oci', 'oci-archive', 'docker-archive', 'docker'] as const
+const SOURCE_KINDS = [
+  'rootfs',
+  'tar',
+  'bundle',
+  'oci',
+  'oci-archive',
+  'docker-archive',
+  'docker',
+  'docker-daemon',
+  'containers-storage',
+  'container',
+] as const
 export const SOURCES =
-  'rootfs:DIR, tar:FILE, tar:-, bundle:DIR, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker://REF'
+  'rootfs:DIR, tar:FILE, tar:-, bundle:DIR, container:NAME, docker-daemon:REF, containers-storage:REF, docker://REF, ' +
+  'oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF]'
 export type SourceRef = { readonly kind: (typeof SOURCE_KINDS)[number]; readonly location: string }
 
 const NAME = /^[a-z0-9][a-z0-9_.-]{0,62}$/

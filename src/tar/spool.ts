@@ -36,12 +36,24 @@ export async function* spooled(
   directory: string,
 ): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) {
-    try {
-      for (let written = 0; written < chunk.length;) written += (await spool.write(chunk, written)).bytesWritten
-    } catch (cause) {
-      throw cannotSpool(directory, cause)
-    }
+    await keep(chunk, spool, { directory })
     yield chunk
+  }
+}
+
+/** Writes behind what was written last, or at `position`. Throws E_NOSPACE, E_IO. */
+export async function keep(
+  chunk: Uint8Array,
+  spool: FileHandle,
+  { directory, position }: { readonly directory: string; readonly position?: number },
+): Promise<void> {
+  try {
+    for (let written = 0; written < chunk.length;) {
+      const at = position === undefined ? null : position + written
+      written += (await spool.write(chunk, written, chunk.length - written, at)).bytesWritten
+    }
+  } catch (cause) {
+    throw cannotSpool(directory, cause)
   }
 }
 
@@ -58,10 +70,10 @@ export async function* readContents(
   reading.check()
 }
 
-async function* readRange(
+export async function* readRange(
   handle: FileHandle,
   range: { readonly offset: number; readonly length: number },
-  { archive }: Reading,
+  { archive }: Pick<Reading, 'archive'>,
 ): AsyncGenerator<Uint8Array> {
   for (let done = 0; done < range.length;) {
     const buffer = Buffer.allocUnsafe(Math.min(PIECE, range.length - done))

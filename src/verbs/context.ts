@@ -37,11 +37,13 @@ export type Context = {
     readonly configFile: string | undefined
     readonly acceptNew: boolean
   }
-  /** Which image of several, and whether a registry may be asked over plain HTTP. */
-  readonly image: { readonly platform?: Platform; readonly insecure?: boolean }
-  /** Where auth files and helpers are found; see ImageOptions. */
+  /** Which image of several, whether a registry may be asked over plain HTTP, and a container paused while it is read. */
+  readonly image: { readonly platform?: Platform; readonly insecure?: boolean; readonly pause?: boolean }
+  /** Where auth files and helpers, engines and their commands are found: also DOCKER_HOST, DOCKER_CONTEXT; see ImageOptions. */
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly stdin: Readable
+  /** What must still be undone, e.g. a pause: who ends the process in the middle of a verb runs these first. */
+  readonly undo: Set<() => Promise<void>>
   /** Undefined where there is no terminal to ask at. */
   readonly ask: ((question: Question) => Promise<string | undefined>) | undefined
   readonly onEvent: (event: Event) => void

@@ -1,6 +1,8 @@
 // Reads an image layer by layer; a layer that the local manifest knows is not read again.
 import { openLayerFile, type LayerFile } from '../image/layer-file.ts'
-import { openImage, type Image, type ImageLayer, type ImageRef } from '../image/open.ts'
+import { openDockerImage } from '../engine/docker.ts'
+import { openStorageImage } from '../engine/storage.ts'
+import { openImage, type Image, type ImageLayer, type ImageOptions, type ImageRef } from '../image/open.ts'
 import { VarveError } from '../errors.ts'
 import type { FileEntry } from '../model/entry.ts'
 import { settleLayer } from '../model/layer.ts'
@@ -11,13 +13,43 @@ import type { Manifest } from '../store/manifest.ts'
 import { spoolDirectoryOf, type Context } from './context.ts'
 import { keep, treeOf, type Layer, type ReadSource } from './read-source.ts'
 
-/** Throws the codes of openImage and of reading its layers. */
-export async function readImage(ref: ImageRef, manifest: Manifest, context: Context): Promise<ReadSource> {
-  const image = await openImage(ref, {
-    environment: context.environment,
-    ...context.image,
-    onWarning: ({ code, message }) => context.onEvent({ kind: 'warning', code, message }),
-  })
+export type LayeredRef = ImageRef | { readonly kind: 'docker-daemon' | 'containers-storage'; readonly location: string }
+
+/** Throws the codes of opening the kind of image, and of reading its layers. */
+export async function readImage(ref: LayeredRef, manifest: Manifest, context: Context): Promise<ReadSource> {
+  const image = await open(ref, context)
+  const { layers, contents, [Symbol.asyncDispose]: dispose } = await readLayersOf(image, manifest, context)
+  return { layers, contents, config: undefined, imageConfig: image.config, [Symbol.asyncDispose]: dispose }
+}
+
+function open({ kind, location }: LayeredRef, context: Context): Promise<Image> {
+  const options = imageOptions(context)
+  switch (kind) {
+    case 'docker-daemon':
+      return openDockerImage(location, { ...options, spoolDirectory: spoolDirectoryOf(context) })
+    case 'containers-storage':
+      return openStorageImage(location, { ...options, spoolDirectory: spoolDirectoryOf(context) })
+    default:
+      return openImage({ kind, location }, options)
+  }
+}
+
+export function imageOptions({ environment, image, onEvent }: Context): ImageOptions {
+  const { platform, insecure } = image
+  return {
+    environment,
+    ...(platform === undefined ? {} : { platform }),
+    ...(insecure === undefined ? {} : { insecure }),
+    onWarning: ({ code, message }) => onEvent({ kind: 'warning', code, message }),
+  }
+}
+
+/** Closes the image, also where it throws. */
+export async function readLayersOf(
+  image: Image,
+  manifest: Manifest,
+  context: Context,
+): Promise<Pick<ReadSource, 'layers' | 'contents'> & AsyncDisposable> {
   const files = new LayerFiles(image, context)
   try {
     const layers = await readLayers(image, { files, manifest })
@@ -34,8 +66,6 @@ export async function readImage(ref: ImageRef, manifest: Manifest, context: Cont
         if (where === undefined) throw new VarveError('E_BUG', 'cannot find the contents of a file in any layer')
         return files.contents(where.depth, where.file)
       },
-      config: undefined,
-      imageConfig: image.config,
       [Symbol.asyncDispose]: () => files[Symbol.asyncDispose](),
     }
   } catch (error) {
@@ -48,24 +78,38 @@ async function readLayers(
   image: Image,
   { files, manifest }: { files: LayerFiles; manifest: Manifest },
 ): Promise<Layer[]> {
+  const chains = chainsOf(image)
+  const known = chains.map((chain) => {
+    const id = manifest.layer(chain)
+    return id !== undefined && manifest.summary(id) !== undefined ? id : undefined
+  })
+  image.expect?.(image.layers.filter((_, depth) => known[depth] === undefined).map(({ diffId }) => diffId))
   const layers: Layer[] = []
-  let chain = ''
   let below: { tree: Tree; of: number } | undefined
   for (const [depth, layer] of image.layers.entries()) {
-    chain = depth === 0 ? layer.diffId : `sha256:${sha256(`${chain} ${layer.diffId}`)}`
-    let id = manifest.layer(chain)
-    if (id === undefined || manifest.summary(id) === undefined) {
+    let id = known[depth]
+    if (id === undefined) {
       const { entries } = await files.open(depth)
       const start = below?.of ?? 0
-      const parts = [...(below === undefined ? [] : [below.tree]), ...layers.slice(start).map((known) => known.tree())]
+      const parts = [...(below === undefined ? [] : [below.tree]), ...layers.slice(start).map((each) => each.tree())]
       if (parts.length > 0) below = { tree: parts.length === 1 && parts[0] ? parts[0] : flatten(parts), of: depth }
       id = keep(settleLayer(entries, below?.tree), manifest)
-      manifest.keepLayer(chain, id)
+      manifest.keepLayer(chains[depth] ?? '', id)
     }
-    const known = id
-    layers.push({ id, origin: layer.diffId, history: layer.history, tree: () => treeOf(known, manifest) })
+    const made = id
+    layers.push({ id, origin: layer.diffId, history: layer.history, tree: () => treeOf(made, manifest) })
   }
   return layers
+}
+
+/** https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md#layer-chainid */
+function chainsOf(image: Image): string[] {
+  const chains: string[] = []
+  for (const { diffId } of image.layers) {
+    const below = chains.at(-1)
+    chains.push(below === undefined ? diffId : `sha256:${sha256(`${below} ${diffId}`)}`)
+  }
+  return chains
 }
 
 /** Layers opened once each, when first asked for. */

@@ -7,6 +7,7 @@ import { openSource, type Source } from '../source/open.ts'
 import { makeHasher, treeId } from '../store/hash.ts'
 import type { Manifest, TreeSummary } from '../store/manifest.ts'
 import { spoolDirectoryOf, type Context } from './context.ts'
+import { readContainer } from './read-container.ts'
 import { readImage } from './read-image.ts'
 
 export type Layer = {
@@ -39,6 +40,8 @@ export async function readSource(ref: SourceRef, manifest: Manifest, context: Co
     case 'tar':
     case 'bundle':
       return readFlat({ kind, location }, manifest, context)
+    case 'container':
+      return readContainer(location, manifest, context)
     default:
       return readImage({ kind, location }, manifest, context)
   }
