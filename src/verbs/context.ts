@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream'
 import { VarveError } from '../errors.ts'
 import { connectLocal } from '../host/local.ts'
 import { openSession, type Session } from '../host/session.ts'
-import { connectSsh } from '../host/ssh.ts'
+import type { connectSsh } from '../host/ssh.ts'
 import { readSurvey, type Survey } from '../host/survey.ts'
 import type { Transport } from '../host/transport.ts'
 import type { Platform } from '../image/platform.ts'
@@ -73,7 +73,7 @@ export function spoolDirectoryOf(context: Context): string {
 export async function connect(host: HostRef, context: Context): Promise<Connected> {
   for (const path of [context.store, context.bundles]) checkPath(path)
   context.onEvent({ kind: 'step', step: 'connect' })
-  const transport = host.kind === 'local' ? connectLocal() : await connectSsh(host, sshOptions(context))
+  const transport = host.kind === 'local' ? connectLocal() : await overSsh(host, context)
   try {
     const { ask } = context
     const session = await openSession(transport, {
@@ -97,6 +97,12 @@ export async function connect(host: HostRef, context: Context): Promise<Connecte
     await transport[Symbol.asyncDispose]()
     throw error
   }
+}
+
+/** Loads ssh2 only where it is needed: it takes as long as all the rest of a command that changes nothing. */
+async function overSsh(host: HostRef & { kind: 'ssh' }, context: Context): Promise<Transport> {
+  const ssh = await import('../host/ssh.ts')
+  return ssh.connectSsh(host, sshOptions(context))
 }
 
 function sshOptions({ login, ask }: Context): Parameters<typeof connectSsh>[1] {
