@@ -11,8 +11,13 @@ export type PlanInput = {
   readonly target: Known
   /** The tree of the host that resembles the target most. */
   readonly base: Known | undefined
-  /** Where else on the host contents stand, by SHA-256. */
-  readonly elsewhere: ReadonlyMap<string, { readonly tree: string; readonly file: FileEntry }>
+  /** Where else on the host contents stand, by SHA-256; `alone` where the file has no other name there. */
+  readonly elsewhere: ReadonlyMap<string, { readonly tree: string; readonly file: FileEntry; readonly alone: boolean }>
+  /**
+   * The tree is one of several that are mounted together. An inode that two of them share under different names would be
+   * one file to a container, and its `cp` refuses to copy a file onto itself: then names are shared all or none.
+   */
+  readonly stacked: boolean
 }
 
 /** The contents (SHA-256) that neither the base holds: what the caller may look for in the host's other trees. */
@@ -22,12 +27,16 @@ export function missingContents(target: Tree, base: Tree | undefined): string[] 
 }
 
 /** Pure: the same input gives the same plan. */
-export function makePlan({ target, base: offered, elsewhere }: PlanInput): Plan {
+export function makePlan({ target, base: offered, elsewhere, stacked }: PlanInput): Plan {
   // directories keep the base's attributes unless set anew, and no tool of every host can take one away
   const base = offered !== undefined && losesDirectoryXattrs(target.tree, offered.tree) ? undefined : offered
-  const source = offered === undefined ? undefined : new BaseFiles(offered)
+  const names = namesOf(target.tree)
+  const source = offered === undefined ? undefined : new BaseFiles(offered, stacked ? names : undefined)
   const before = new Map((base?.tree.entries ?? []).map((entry) => [entry.path, entry]))
   const kept = keptPaths(target.tree, before)
+  if (stacked)
+    for (const file of filesOf(target.tree))
+      if (kept.has(file.path) && source?.sharesNames(file) !== true) kept.delete(file.path)
   const steps: Step[] = []
   const made = new Map<ByteString, FileEntry>()
   const aliases: FileEntry[] = []
@@ -41,7 +50,7 @@ export function makePlan({ target, base: offered, elsewhere }: PlanInput): Plan 
   const taken = takenGroups(target.tree, kept, before)
   const copied = new Set<ByteString>()
   for (const entry of made.values()) {
-    const step = fileStep(entry, { source, elsewhere, shared, taken })
+    const step = fileStep(entry, { source, elsewhere, names, shared, taken })
     if (step.kind === 'copy') copied.add(entry.path)
     steps.push(step)
   }
@@ -107,6 +116,7 @@ function fileStep(
   at: {
     source: BaseFiles | undefined
     elsewhere: PlanInput['elsewhere']
+    names: Names
     shared: ReadonlySet<string>
     taken: Set<ByteString>
   },
@@ -121,20 +131,40 @@ function fileStep(
   const there = at.elsewhere.get(entry.sha256)
   if (there === undefined) return { kind: 'send', entry }
   const from = { tree: there.tree, path: there.file.path }
-  return inodeKey(there.file) === inodeKey(entry) && !at.shared.has(inodeKey(entry))
+  // a tree of another container may be mounted with this one later
+  const alone = there.alone && there.file.path === entry.path && at.names.get(entry.first)?.length === 1
+  return alone && inodeKey(there.file) === inodeKey(entry) && !at.shared.has(inodeKey(entry))
     ? { kind: 'link', entry, from }
     : { kind: 'copy', entry, from }
+}
+
+/** The names of each hard-link group, by its first. */
+type Names = ReadonlyMap<ByteString, readonly ByteString[]>
+
+function namesOf(tree: Tree): Names {
+  const names = new Map<ByteString, ByteString[]>()
+  for (const { path, first } of filesOf(tree)) {
+    const group = names.get(first)
+    if (group === undefined) names.set(first, [path])
+    else group.push(path)
+  }
+  return names
 }
 
 /** The base's files by what makes them interchangeable and by contents. */
 class BaseFiles {
   private readonly id: string
+  private readonly names: Names
+  /** Of the target, where a file may share an inode only under all the same names. */
+  private readonly wanted: Names | undefined
   private readonly byKey = new Map<string, FileEntry[]>()
   private readonly byContents = new Map<string, FileEntry>()
   private readonly byPath = new Map<ByteString, FileEntry>()
 
-  constructor(base: Known) {
+  constructor(base: Known, wanted: Names | undefined) {
     this.id = base.id
+    this.names = namesOf(base.tree)
+    this.wanted = wanted
     for (const file of filesOf(base.tree)) {
       this.byPath.set(file.path, file)
       if (!this.byContents.has(file.sha256)) this.byContents.set(file.sha256, file)
@@ -143,8 +173,17 @@ class BaseFiles {
   }
 
   twin(entry: FileEntry, taken: ReadonlySet<ByteString>): { group: ByteString; place: Place } | undefined {
-    const free = this.byKey.get(inodeKey(entry))?.find((file) => !taken.has(file.first))
+    const fits = ({ first }: FileEntry): boolean =>
+      !taken.has(first) && (this.wanted === undefined || (first === entry.first && this.sharesNames(entry)))
+    const free = this.byKey.get(inodeKey(entry))?.find(fits)
     return free && { group: free.first, place: { tree: this.id, path: free.path } }
+  }
+
+  /** The base's file at the same path has just the names that this one has. */
+  sharesNames(entry: FileEntry): boolean {
+    const own = this.wanted?.get(entry.first) ?? []
+    const there = this.names.get(this.byPath.get(entry.path)?.first ?? entry.path) ?? []
+    return own.length === there.length && own.every((name, i) => name === there[i])
   }
 
   /** The same path where it has the contents, so that the copy needs no word about its origin. */

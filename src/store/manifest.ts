@@ -9,6 +9,8 @@ import { packFacts, unpackFacts } from './facts.ts'
 
 export type TreeSummary = { readonly entries: number; readonly bytes: number }
 
+export type Found = { readonly tree: string; readonly file: FileEntry; readonly alone: boolean }
+
 export type Manifest = Disposable & {
   reading(source: string): Reading | undefined
   keepReading(source: string, reading: { digest: bigint; tree: string; facts: ReadonlyMap<ByteString, FileFact> }): void
@@ -24,8 +26,8 @@ export type Manifest = Disposable & {
   /** The trees that the host held at this epoch; undefined where nothing is known of that epoch. */
   holdings(host: string, epoch: string): string[] | undefined
   keepHoldings(host: string, epoch: string, trees: readonly string[]): void
-  /** Files with these contents (SHA-256) in any of the trees, the first found for each. */
-  find(contents: readonly string[], trees: readonly string[]): Map<string, { tree: string; file: FileEntry }>
+  /** Files with these contents (SHA-256) in any of the trees, the first found for each; `alone` under one name only. */
+  find(contents: readonly string[], trees: readonly string[]): Map<string, Found>
   /** How many of these contents each tree holds, most first. */
   rank(contents: readonly string[], trees: readonly string[]): { tree: string; count: number }[]
 }
@@ -130,12 +132,16 @@ export function openManifest(directory: string): Manifest {
         )
         .all(JSON.stringify(contents), JSON.stringify(trees))
       const files = new Map<string, FileEntry[]>()
-      const found = new Map<string, { tree: string; file: FileEntry }>()
+      const linked = new Map<string, Set<ByteString>>()
+      const found = new Map<string, Found>()
       for (const row of rows) {
         const inTree = files.get(row.id) ?? filesOf(tree(row.id) ?? { entries: [] })
+        const groups = linked.get(row.id) ?? new Set(inTree.filter((f) => f.first !== f.path).map((f) => f.first))
         files.set(row.id, inTree)
+        linked.set(row.id, groups)
         const file = inTree[row.position]
-        if (file !== undefined) found.set(row.sha256.toString('hex'), { tree: row.id, file })
+        if (file !== undefined)
+          found.set(row.sha256.toString('hex'), { tree: row.id, file, alone: !groups.has(file.first) })
       }
       return found
     },

@@ -128,7 +128,10 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse = true): Promise
       lacking.length > 0 && others.length > 0 ? at.manifest.find(lacking, others) : new Map<string, never>()
     // by the time that the next one is unpacked the host has this one
     held.push(layer.id)
-    return { layer, plan: makePlan({ target: { id: layer.id, tree }, base, elsewhere }) }
+    return {
+      layer,
+      plan: makePlan({ target: { id: layer.id, tree }, base, elsewhere, stacked: wanted.layers.length > 1 }),
+    }
   })
 }
 

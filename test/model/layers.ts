@@ -67,9 +67,9 @@ function entryOf(path: ByteString, part: Extract<Part, { mark: number }>, entrie
     case 'd':
       return { kind: 'directory', path, ...meta }
     case 's':
-      return { kind: 'symlink', path, ...meta, mode: 0o777, target: byteString(contentsOf(part.mark)) }
+      return { kind: 'symlink', path, ...meta, mode: 0o777, xattrs: [], target: byteString(contentsOf(part.mark)) }
     case 'p':
-      return { kind: 'fifo', path, ...meta, major: 0, minor: 0 }
+      return { kind: 'fifo', path, ...meta, xattrs: [], major: 0, minor: 0 }
     case 'f': {
       const linked = part.link === undefined ? undefined : entries.get(part.link)
       if (linked?.kind === 'file') return { ...linked, path }
@@ -88,7 +88,8 @@ function regrouped(entries: readonly Entry[]): Entry[] {
 }
 
 function metadata(mark: number): Metadata {
-  return { mode: mark % 2 === 0 ? 0o755 : 0o700, uid: mark, gid: mark, mtimeNs: BigInt(mark) * 10n ** 9n, xattrs: [] }
+  const xattrs = mark % 3 === 0 ? [{ name: byteString('user.note'), value: byteString(`${mark}`) }] : []
+  return { mode: mark % 2 === 0 ? 0o755 : 0o700, uid: mark, gid: mark, mtimeNs: BigInt(mark) * 10n ** 9n, xattrs }
 }
 
 const path = fc

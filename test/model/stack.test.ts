@@ -1,8 +1,4 @@
 // flatten and settleLayers: what a container sees of layers, by cases, by law, and as the kernel's overlayfs has it.
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { byteString, type ByteString } from '../../src/model/bytes.ts'
@@ -10,10 +6,8 @@ import { parentOf, type Entry } from '../../src/model/entry.ts'
 import { isOpaque, isWhiteout, withoutMark } from '../../src/model/layer.ts'
 import { flatten, settleLayers } from '../../src/model/stack.ts'
 import type { Tree } from '../../src/model/tree.ts'
-import { scanDirectory } from '../../src/source/directory.ts'
-import { makeHasher } from '../../src/store/hash.ts'
-import { writeTree } from '../fixture/write-tree.ts'
-import { anyLayers, contentsOf, layerOf, sha256, type Part } from './layers.ts'
+import { anyLayers, layerOf, type Part } from './layers.ts'
+import { startMounts, type Mounts } from './mounted.ts'
 
 const d = (path: string, mark = 1): Part => ({ put: 'd', path, mark })
 const f = (path: string, mark = 1, link?: string): Part => ({ put: 'f', path, mark, ...(link === undefined ? {} : { link }) }) // prettier-ignore
@@ -122,37 +116,14 @@ function plain(entry: Entry): Entry {
 }
 
 describe('flatten() is what the kernel mounts', () => {
-  let work = ''
-  beforeAll(() => {
-    work = mkdtempSync(join(tmpdir(), 'varve-stack-'))
-    execFileSync('mount', ['-t', 'tmpfs', 'varve-stack', work])
-  })
-  afterAll(() => {
-    execFileSync('umount', ['-R', work])
-    rmSync(work, { recursive: true })
-  })
-  const texts = new Map(Array.from({ length: 10 }, (_, mark) => [sha256(contentsOf(mark)), contentsOf(mark)]))
+  let mounts: Mounts
+  beforeAll(async () => void (mounts = await startMounts()))
+  afterAll(() => mounts[Symbol.dispose]())
 
-  test('of generated layers', async () => {
-    const hash = await makeHasher()
-    let run = 0
+  test('of generated layers', () => {
     fc.assert(
       fc.property(anyLayers.map(settleLayers), (layers) => {
-        const at = join(work, `${run++}`)
-        mkdirSync(join(at, 'empty'), { recursive: true })
-        layers.forEach((layer, i) => writeTree(join(at, `${i}`), layer, (file) => texts.get(file.sha256) ?? ''))
-        const lowers = [...layers.keys()].toReversed().map((i) => join(at, `${i}`))
-        mkdirSync(join(at, 'm'))
-        // one lower alone is no overlay
-        const words = ['-t', 'overlay', '-o', `lowerdir=${[...lowers, join(at, 'empty')].join(':')}`, 'varve-stack']
-        execFileSync('mount', [...words, join(at, 'm')])
-        try {
-          const { tree } = scanDirectory(byteString(join(at, 'm')), { hash, previous: undefined, onWarning: () => {} })
-          expect(tree).toEqual(flatten(layers))
-        } finally {
-          execFileSync('umount', [join(at, 'm')])
-        }
-        rmSync(at, { recursive: true })
+        expect(mounts.show(layers)).toEqual(flatten(layers))
       }),
       { numRuns: 60 },
     )
