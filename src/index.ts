@@ -2,6 +2,7 @@
 export { VarveError, exitStatus, type ErrorCode } from './errors.ts'
 export { parseHost, parseSource, parseTarget, type HostRef, type SourceRef, type Target } from './model/names.ts'
 export type { Loss } from './plan/loss.ts'
+export { parseMtimePolicy, type MtimePolicy } from './plan/mtimes.ts'
 export type { Context, Event, Question } from './verbs/context.ts'
 export { doctor, type Diagnosis } from './verbs/doctor.ts'
 export { gc, type Collected } from './verbs/gc.ts'

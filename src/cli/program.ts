@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { VarveError } from '../errors.ts'
 import { parseHost, parseSource, parseTarget, SOURCES } from '../model/names.ts'
 import { LOSSES, type Loss } from '../plan/loss.ts'
+import { parseMtimePolicy } from '../plan/mtimes.ts'
 import { doctor } from '../verbs/doctor.ts'
 import { gc } from '../verbs/gc.ts'
 import { plan } from '../verbs/plan.ts'
@@ -20,6 +21,7 @@ type ShipFlags = CommonOptions & {
   rootfs?: 'overlay' | 'copy'
   allowLoss: Loss[]
   allowDevices?: true
+  mtime: string
   cmd?: string[]
   env: string[]
   cwd?: string
@@ -66,7 +68,7 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
 
   ship(add('push', 'plan, send, switch; prints what it cost')).action(
     async (source: string, target: string, flags: ShipFlags) => {
-      const options = shipOptions(source, target, flags)
+      const options = shipOptions(source, target, { flags, epoch: process.env['SOURCE_DATE_EPOCH'] })
       const { context, output } = started(flags)
       if (flags.dryRun === true)
         output.data(await plan({ ...options, output: undefined }, context), render.planned(false))
@@ -84,7 +86,7 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
         target: string,
         flags: ShipFlags & { output?: string; itemize?: true; detailedExitcode?: true },
       ) => {
-        const options = shipOptions(source, target, flags)
+        const options = shipOptions(source, target, { flags, epoch: process.env['SOURCE_DATE_EPOCH'] })
         const { context, output } = started(flags)
         const planned = await plan({ ...options, output: flags.output }, context)
         output.data(planned, render.planned(flags.itemize === true))
@@ -199,13 +201,18 @@ function ship(command: Command): Command {
     .option('--env <name=value>', 'a variable; may be given again', collect, [])
     .option('--cwd <dir>', 'the working directory (default: what an image says, else /)')
     .option('--user <uid[:gid]>', 'who runs the command (default: what an image says, else 0:0)')
+    .option('--mtime <policy>', 'keep, zero, clamp=EPOCH, or clamp for clamp=$SOURCE_DATE_EPOCH', 'keep')
     .option('--platform <os/arch>', 'which image of several, e.g. linux/arm64 (default: this machine)')
     .option('--insecure', 'ask a registry over plain HTTP')
     .option('--no-pause', 'let a container run on while it is read')
     .option('-n, --dry-run', 'plan only')
 }
 
-function shipOptions(source: string, target: string, flags: ShipFlags): ShipOptions {
+function shipOptions(
+  source: string,
+  target: string,
+  { flags, epoch }: { flags: ShipFlags; epoch: string | undefined },
+): ShipOptions {
   const parsed = parseSource(source)
   const process = { args: flags.cmd, env: flags.env, cwd: flags.cwd, user: flags.user }
   const own = Object.entries({
@@ -224,6 +231,7 @@ function shipOptions(source: string, target: string, flags: ShipFlags): ShipOpti
     rootfs: flags.rootfs,
     allowLoss: new Set(flags.allowLoss),
     allowDevices: flags.allowDevices === true,
+    mtime: parseMtimePolicy(flags.mtime, epoch),
     process,
   }
 }

@@ -12,12 +12,13 @@ import type { Changes, Plan } from '../model/plan.ts'
 import { filesOf, type Tree } from '../model/tree.ts'
 import { checkDevices } from '../plan/devices.ts'
 import type { Loss } from '../plan/loss.ts'
+import type { MtimePolicy } from '../plan/mtimes.ts'
 import { countChanges, makePlan, missingContents } from '../plan/plan.ts'
 import { sha256 } from '../store/hash.ts'
 import type { Manifest } from '../store/manifest.ts'
 import { checkTools, type Connected, type Context } from './context.ts'
 import { sizeOf, treeOf, type Layer, type ReadSource } from './read-source.ts'
-import { fitLayers, sameAs, seenOf, splitFlat } from './stack.ts'
+import { fitLayers, sameAs, seenOf, splitFlat, timedLayers } from './stack.ts'
 
 export type ShipOptions = {
   readonly source: SourceRef
@@ -26,6 +27,7 @@ export type ShipOptions = {
   readonly rootfs: 'overlay' | 'copy' | undefined
   readonly allowLoss: ReadonlySet<Loss>
   readonly allowDevices: boolean
+  readonly mtime: MtimePolicy
   readonly process: Process
 }
 
@@ -86,7 +88,7 @@ function rootfsOn({ survey: { tools }, options }: Asked): 'overlay' | 'copy' {
 async function layersOn(at: Asked, rootfs: 'overlay' | 'copy'): Promise<readonly Layer[]> {
   const { survey, source, options, manifest, now, context } = at
   const fit = { rootfs, store: context.store, survey, manifest, allowLoss: options.allowLoss }
-  const layers = fitLayers(source.layers, fit)
+  const layers = fitLayers(timedLayers(source.layers, options.mtime, manifest), fit)
   const [flat] = layers
   if (layers.length > 1 || flat === undefined || rootfs === 'copy' || survey.tools.tar !== 'gnu') return layers
   const own = now.generation?.stack ?? []

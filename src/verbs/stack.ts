@@ -4,6 +4,7 @@ import { flatten } from '../model/stack.ts'
 import { rootfsBytes, type Tree } from '../model/tree.ts'
 import { matchStack } from '../plan/match.ts'
 import { withoutLosses, type Loss } from '../plan/loss.ts'
+import { withMtimes, type MtimePolicy } from '../plan/mtimes.ts'
 import { treeId } from '../store/hash.ts'
 import type { Manifest, TreeSummary } from '../store/manifest.ts'
 import { keep, sizeOf, treeOf, type Layer } from './read-source.ts'
@@ -19,6 +20,15 @@ export type Fit = {
 /** A mount's options fit into one page; this much is for what is not a layer. */
 const PAGE = 4096
 const BESIDE = 700
+
+/** The layers with their times as the policy has them; recorded in their ids. */
+export function timedLayers(layers: readonly Layer[], policy: MtimePolicy, manifest: Manifest): readonly Layer[] {
+  if (policy.kind === 'keep') return layers
+  return layers.map((layer) => {
+    const tree = withMtimes(layer.tree(), policy)
+    return { ...layer, id: keep(tree, manifest), tree: () => tree }
+  })
+}
 
 /** The layers as this host can hold them. Throws E_LOSS. */
 export function fitLayers(layers: readonly Layer[], { rootfs, store, survey, manifest, allowLoss }: Fit): Layer[] {
