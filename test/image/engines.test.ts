@@ -41,7 +41,11 @@ beforeAll(async () => {
   work = mkdtempSync(join(tmpdir(), 'varve-engines-'))
   execFileSync('mount', ['-t', 'tmpfs', 'varve-engines', work])
   engine.docker('load', '-q', '-i', images.path('app.tar'))
-  execFileSync('tar', ['-C', baseTrees().rootfsBusybox, '--create', '--file', join(work, 'base.tar'), '.'])
+  // with what no export tells: times of fractions and attributes
+  const base = join(work, 'base')
+  execFileSync('cp', ['-a', baseTrees().rootfsBusybox, base])
+  execFileSync('setfattr', ['-n', 'user.note', '-v', 'x', join(base, 'etc/group')])
+  execFileSync('tar', ['-C', base, '--format=posix', '--xattrs', '--create', '--file', join(work, 'base.tar'), '.'])
   engine.docker('import', '-c', 'CMD ["sleep","1000"]', '-c', 'ENV BASE=1', join(work, 'base.tar'), 'base')
 })
 afterAll(async () => {
@@ -77,6 +81,7 @@ async function read(
   for (const layer of source.layers) layer.tree() // while the manifest is open
   return source
 }
+const remove = (name: string): void => void engine.docker('rm', '-f', name)
 const seen = (source: ReadSource): Tree => flatten(source.layers.map((layer) => layer.tree()))
 
 describe('openDockerImage()', () => {
@@ -191,6 +196,37 @@ describe('openDockerImage() says', () => {
     await expect(read('docker-daemon:app:1', door, { manifest })).rejects.toMatchObject({ code })
     expect(manifest.layer(whole.image.layers[0]!.diffId)).toBeUndefined()
   })
+  test('nothing where the engine gives no more than the layers that are not known', async () => {
+    engine.docker('create', '--name', 'more', 'base', 'true')
+    engine.docker('cp', join(work, 'base.tar'), 'more:/more')
+    engine.docker('commit', 'more', 'more')
+    remove('more')
+    const saved = join(work, 'saved')
+    mkdirSync(saved)
+    engine.docker('save', '-o', `${saved}.tar`, 'more')
+    execFileSync('tar', ['-C', saved, '-xf', `${saved}.tar`])
+    const top = engine.docker('inspect', '--format', '{{index .RootFS.Layers 1}}', 'more')
+    const layers = execFileSync('sh', ['-c', 'sha256sum */layer.tar'], { cwd: saved, encoding: 'utf8' }).split('\n')
+    const path = layers.find((line) => `sha256:${line.slice(0, 64)}` === top)?.slice(66) ?? ''
+    execFileSync('tar', ['-C', saved, '--create', '--file', `${saved}.tar`, path])
+    using door = await openDoor(engine.socket, {
+      answer: (asked, response) => {
+        if (!asked.endsWith('/get')) return 'pass'
+        response.end(readFileSync(`${saved}.tar`))
+        return undefined
+      },
+    })
+    await expect(read('docker-daemon:more', door)).rejects.toMatchObject({ code: 'E_BLOB_MISSING' })
+    using manifest = openManifest(mkdtempSync(join(work, 'state-')))
+    await (await read('docker-daemon:base', engine, { manifest }))[Symbol.asyncDispose]()
+    await using source = await read('docker-daemon:more', door, { manifest })
+    expect(
+      source.layers
+        .at(-1)!
+        .tree()
+        .entries.map(({ path }) => path),
+    ).toContain('more')
+  })
   test('63 that layers are not what was said of them', async () => {
     using door = await openDoor(engine.socket, {
       answer: (asked, response) => {
@@ -229,7 +265,6 @@ describe('container:', () => {
     engine.docker('run', '-d', '--network', 'none', '--name', name, ...more, 'base', 'sh', '-c', `${script}; echo >/ready; exec sleep 1000`) // prettier-ignore
   const inspect = (name: string, format: string): string => engine.docker('inspect', '--format', format, name)
   const ready = (name: string): void => void engine.docker('exec', name, 'sh', '-c', 'while ! [ -e /ready ]; do sleep 0.01; done') // prettier-ignore
-  const remove = (name: string): void => void engine.docker('rm', '-f', name)
 
   test('is the layers of its image and one of its own changes, read while it is paused', async () => {
     start('live', 'echo hi >/new; echo more >>/etc/passwd; rm /bin/id; mkdir /d; echo x >/d/x; echo x >/d/y', '-v', `${work}:/mounted`) // prettier-ignore
@@ -412,5 +447,4 @@ describe('varve', () => {
       message: 'cannot reach the container engine at "unix:///nothing.sock": there is no such socket',
     })
   })
-  const remove = (name: string): void => void engine.docker('rm', '-f', name)
 })

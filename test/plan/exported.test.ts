@@ -81,3 +81,15 @@ test.each([
   const other = at(told - SECOND).entries[1]
   expect(asBelow(at(told - SECOND), at(mtimeNs)).entries[1]).toEqual(other)
 })
+
+test('asBelow() keeps one time for names that share an inode now, and had two below', () => {
+  const timed = (tree: Tree, fractions: readonly bigint[]): Tree => {
+    const [root, ...files] = exported(tree).entries
+    return makeTree([root!, ...files.map((entry, i) => ({ ...entry, mtimeNs: entry.mtimeNs + (fractions[i] ?? 0n) }))])
+  }
+  const below = timed(treeOf(file('a', 1), file('b', 1)), [1n, 2n])
+  const now = timed(treeOf(file('a', 1), file('b', 1, 'a')), [])
+  expect(asBelow(now, below).entries.slice(1)).toEqual(now.entries.slice(1))
+  const half = timed(treeOf(file('a', 1)), [1n])
+  expect(asBelow(now, half).entries.slice(1)).toEqual(now.entries.slice(1))
+})
