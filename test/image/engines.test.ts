@@ -190,6 +190,7 @@ describe('openDockerImage() says', () => {
   test.each<[string, Spoil, string]>([
     ['is cut off', cutOff('/get', 'destroy'), 'E_LOST'],
     ['ends too early', cutOff('/get', 'end'), 'E_TAR_TRUNC'],
+    ['ends behind a member', cutOff('/get', 'end', 512), 'E_TAR_TRUNC'],
   ])('that the stream %s, and keeps no layer of it', async (_, spoil, code) => {
     using door = await openDoor(engine.socket, { spoil })
     using manifest = openManifest(mkdtempSync(join(work, 'state-')))
@@ -240,13 +241,13 @@ describe('openDockerImage() says', () => {
 })
 
 /** Lets a part of the answer through and then breaks off, one way or the other. */
-function cutOff(path: string, how: 'destroy' | 'end'): Spoil {
+function cutOff(path: string, how: 'destroy' | 'end', most = Infinity): Spoil {
   return (asked, answered, response) => {
     if (!asked.endsWith(path)) return 'pass'
     response.writeHead(200)
     answered.once('data', (bytes: Buffer) => {
       answered.destroy()
-      response.write(bytes.subarray(0, bytes.length - (bytes.length % 512)), () => response[how]())
+      response.write(bytes.subarray(0, Math.min(most, bytes.length - (bytes.length % 512))), () => response[how]())
     })
     return undefined
   }
@@ -335,11 +336,12 @@ describe('container:', () => {
   })
   test('goes on where reading fails', async () => {
     start('fails', 'true')
-    for (const [how, code] of [
-      ['destroy', 'E_LOST'],
-      ['end', 'E_TAR_TRUNC'],
+    for (const [how, most, code] of [
+      ['destroy', Infinity, 'E_LOST'],
+      ['end', Infinity, 'E_TAR_TRUNC'],
+      ['end', 512, 'E_TAR_TRUNC'],
     ] as const) {
-      using door = await openDoor(engine.socket, { spoil: cutOff('/export', how) })
+      using door = await openDoor(engine.socket, { spoil: cutOff('/export', how, most) })
       await expect(read('container:fails', door)).rejects.toMatchObject({ code })
       expect(inspect('fails', '{{.State.Status}}')).toBe('running')
       expect(door.asked).toContain('POST /containers/ID/unpause')
