@@ -1,7 +1,7 @@
 // docker-daemon: and container: with a real dockerd and Podman's socket, seen and spoilt at a door before them.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
@@ -59,7 +59,13 @@ function at(socket: string): NodeJS.ProcessEnv {
   return { DOCKER_HOST: `unix://${socket}` }
 }
 function openAt(environment: NodeJS.ProcessEnv, location: string, more: Partial<EngineOptions> = {}): Promise<Image> {
-  return openDockerImage(location, { environment, spoolDirectory: work, onWarning: () => {}, ...more })
+  return openDockerImage(location, {
+    environment,
+    spoolDirectory: work,
+    onProgress: () => {},
+    onWarning: () => {},
+    ...more,
+  })
 }
 /** All that a verb reads of a source, by a manifest of its own. */
 async function read(
@@ -120,6 +126,19 @@ describe('openDockerImage()', () => {
     await expect(other).rejects.toMatchObject({ code: 'E_CONFIG', message: expect.stringContaining('"other"') })
     const first = openAt({ DOCKER_CONFIG: docker, DOCKER_HOST: 'unix:///nothing' }, 'app:1')
     await expect(first).rejects.toMatchObject({ code: 'E_ENGINE', message: expect.stringContaining('"unix:///nothing"') }) // prettier-ignore
+  })
+  test('finds the engine where engines usually are', () => {
+    mkdirSync(join(work, 'home'))
+    mkdirSync(join(work, 'runtime/podman'), { recursive: true })
+    // this machine may have an engine of its own
+    const words = ['--mount', 'sh', '-c', 'mount -t tmpfs none /run && exec "$@"', 'sh', process.execPath, 'bin/varve.js', 'plan', 'docker-daemon:nothing', 'local:x', '--state-dir', join(work, 'home'), '--json'] // prettier-ignore
+    const env = { PATH: process.env['PATH'], HOME: join(work, 'home'), XDG_RUNTIME_DIR: join(work, 'runtime') }
+    const said = (): unknown => (JSON.parse(run('unshare', words, env)) as { error: unknown }).error
+    expect(said()).toMatchObject({ code: 'E_ENGINE', message: expect.stringContaining('unix:///var/run/docker.sock') })
+    for (const socket of ['podman/podman.sock', 'docker.sock']) {
+      symlinkSync(engine.socket, join(work, 'runtime', socket))
+      expect(said()).toMatchObject({ code: 'E_IMAGE', message: expect.stringContaining(join(work, 'runtime', socket)) })
+    }
   })
   test('speaks TCP on loopback, and nowhere else', async () => {
     using door = await openDoor(engine.socket, {}, 0)

@@ -41,9 +41,9 @@ test('asBelow() changes nothing that an export tells, and what lies over the lay
   fc.assert(
     fc.property(anyLayers, anyLayers, (lower, upper) => {
       const below = rich(flatten(settleLayers(lower)))
-      const export_ = exported(rich(flatten(settleLayers([...lower, ...upper]))))
-      const tree = asBelow(export_, below)
-      expect(exported(tree)).toEqual(exported(export_))
+      const told = exported(rich(flatten(settleLayers([...lower, ...upper]))))
+      const tree = asBelow(told, below)
+      expect(exported(tree)).toEqual(exported(told))
       const metadata = new Map<string, Entry>()
       for (const entry of tree.entries) {
         if (entry.kind !== 'file') continue
