@@ -20,6 +20,7 @@ import type { Context } from '../../src/verbs/context.ts'
 import { readSource, type ReadSource } from '../../src/verbs/read-source.ts'
 import type { Report } from '../../src/verbs/report.ts'
 import { openDoor, startDockerd, type Door, type Engine, type Spoil } from '../fixture/dockerd.ts'
+import { startHost, type Host } from '../fixture/host.ts'
 import { baseTrees } from '../fixture/trees.ts'
 import { startVarve, varveData, varveError } from '../fixture/varve.ts'
 import { makeImages, open, readImage, type Images, type ReadImage } from './images.ts'
@@ -427,15 +428,17 @@ async function bytesOf(contents: AsyncIterable<Uint8Array> | Uint8Array): Promis
 }
 
 describe('varve', () => {
+  let host: Host
   let common: string[]
-  const local = (): string[] => [...common, '--store', join(work, 'store'), '--bundle-dir', join(work, 'bundles')]
-  beforeAll(() => {
-    common = ['--state-dir', mkdtempSync(join(work, 'state-'))]
+  beforeAll(async () => {
+    host = await startHost()
+    common = ['-F', host.sshConfig, '--state-dir', mkdtempSync(join(work, 'state-'))]
   })
+  afterAll(() => host.stop())
 
   test('push docker-daemon: sends an image once, and then only asks what it is', async () => {
     using door = await openDoor(engine.socket)
-    const words = ['docker-daemon:base', 'local:app', ...local()]
+    const words = ['docker-daemon:base', `${host.alias}:app`, ...common]
     const pushed = await varveData<Report>(['push', ...words], { env: at(door.socket) })
     expect(pushed).toMatchObject({ generation: 1, layers: [{ state: 'sent' }] })
     door.asked.length = 0
@@ -449,19 +452,21 @@ describe('varve', () => {
     writeFileSync(join(work, 'config'), 'key = value\n')
     engine.docker('cp', join(work, 'config'), 'app:/etc/config')
     using door = await openDoor(engine.socket)
-    const pushed = await varveData<Report>(['push', 'container:app', 'local:app', ...local()], { env: at(door.socket) })
+    const pushed = await varveData<Report>(['push', 'container:app', `${host.alias}:app`, ...common], {
+      env: at(door.socket),
+    })
     expect(pushed).toMatchObject({ generation: 2, layers: [{ state: 'present' }, { state: 'sent' }] })
-    expect(pushed.bytes.delta).toBeLessThan(25_000)
+    expect(pushed.bytes.sent + pushed.bytes.received).toBeLessThan(25_000)
     expect(door.asked).not.toContain('GET /images/ID/get')
-    const { process } = JSON.parse(readFileSync(join(work, 'store/c/app/bundle/2/config.json'), 'utf8'))
+    const bundle = host.path('/var/lib/varve/c/app/bundle/2')
+    const { process } = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8'))
     expect(process).toMatchObject({ args: ['echo', 'hello'], cwd: '/tmp', user: { uid: 7, gid: 8 } })
     expect(process.env).toEqual(expect.arrayContaining(['BASE=1', 'MINE=2']))
-    expect(readFileSync(join(work, 'store/c/app/bundle/2/rootfs/etc/config'), 'utf8')).toBe('key = value\n')
-    execFileSync('umount', ['-l', join(work, 'store/c/app/bundle/2/rootfs')])
+    expect(readFileSync(join(bundle, 'rootfs/etc/config'), 'utf8')).toBe('key = value\n')
     remove('app')
   })
   test('plan says in JSON that there is no engine', async () => {
-    const error = await varveError(['plan', 'docker-daemon:app', 'local:app', ...local()], { env: at('/nothing.sock') })
+    const error = await varveError(['plan', 'docker-daemon:app', 'local:app', ...common], { env: at('/nothing.sock') })
     expect(error).toMatchObject({
       code: 'E_ENGINE',
       status: 3,
