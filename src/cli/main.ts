@@ -7,6 +7,7 @@ import { makeProgram } from './program.ts'
 
 type Process = NodeJS.Process
 
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 const UNDO_MS = 10_000
 
 export async function main(process: Process): Promise<void> {
@@ -28,15 +29,16 @@ export async function main(process: Process): Promise<void> {
   }
   // sockets and children of an abandoned run must not keep the process
   if (process.exitCode !== exitStatus.E_INTERRUPTED) return
+  // a second signal must not end what is being undone
+  for (const signal of SIGNALS) process.on(signal, () => {})
   await Promise.race([Promise.allSettled([...undo].map((each) => each())), delay(UNDO_MS)])
   process.exit()
 }
 
 function interruptible(process: Process): Promise<never> {
   return new Promise((_, reject) => {
-    // a second one must not end what is being undone
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-      process.on(signal, () =>
+    for (const signal of SIGNALS)
+      process.once(signal, () =>
         reject(
           new VarveError('E_INTERRUPTED', 'interrupted', {
             hint: 'nothing is lost: run the same command again; varve status shows what is current',

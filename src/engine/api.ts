@@ -18,6 +18,8 @@ export type Engine = {
 
 const LARGEST_ANSWER = { bytes: 8 * 1024 ** 2, code: 'E_LIMIT' } as const
 const PATIENCE_MS = 60_000
+/** Within a stream: a container may be paused meanwhile. */
+const STREAM_PATIENCE_MS = 300_000
 const LONGEST_MESSAGE = 300
 
 export function engineAt(address: Address): Engine {
@@ -58,10 +60,10 @@ function send(
     const headers = { host: 'localhost', 'user-agent': 'varve' }
     const asked = request({ ...address.at, method, path, headers, agent: false, timeout: patience })
     asked.once('response', (response) => {
-      asked.setTimeout(0)
+      asked.setTimeout(STREAM_PATIENCE_MS)
       resolve(response)
     })
-    asked.once('timeout', () => asked.destroy(new Error('it does not answer')))
+    asked.on('timeout', () => asked.destroy(new Error('it does not answer')))
     asked.once('error', (cause) => reject(unreachable(address, cause)))
     asked.end()
   })

@@ -20,8 +20,6 @@ export type ContainerOptions = EngineOptions & {
   readonly pause: boolean
   /** See Context. */
   readonly undo: Set<() => Promise<void>>
-  /** Bytes that were read so far. */
-  readonly onProgress: (bytes: number) => void
 }
 
 export type OpenContainer = AsyncDisposable & {

@@ -5,7 +5,11 @@ import { digestOf } from '../image/manifest.ts'
 import { mustSuit, type Image, type ImageOptions } from '../image/open.ts'
 import { SavedLayers, type Save } from './saved.ts'
 
-export type EngineOptions = ImageOptions & { readonly spoolDirectory: string }
+export type EngineOptions = ImageOptions & {
+  readonly spoolDirectory: string
+  /** Bytes that the engine gave and that are kept, so far. */
+  readonly onProgress: (bytes: number) => void
+}
 
 export type Described = {
   /** Safe at a terminal, e.g. `docker-daemon:app:1`. */
@@ -21,10 +25,11 @@ const LAYER = 'application/vnd.docker.image.rootfs.diff.tar'
 export function describedImage({ name, config, save }: Described, options: EngineOptions): Image {
   const { text, platform, diffIds, commands } = parseConfig(config, `the config of "${name}"`)
   mustSuit(platform, { name, byPlatform: false }, options.platform)
-  const { spoolDirectory, limits } = options
+  const { spoolDirectory, limits, onProgress } = options
   const saved = new SavedLayers(save, diffIds, {
     what: `"${name}"`,
     spoolDirectory,
+    onProgress,
     ...(limits === undefined ? {} : { limits }),
   })
   const configDigest = digestOf(config)

@@ -13,6 +13,7 @@ export type SavedOptions = {
   /** For messages: `"docker-daemon:app"`. */
   readonly what: string
   readonly spoolDirectory: string
+  readonly onProgress: (bytes: number) => void
   readonly limits?: Limits
 }
 
@@ -87,12 +88,13 @@ export class SavedLayers implements AsyncDisposable {
   private async keep(contents: AsyncIterable<Uint8Array>, limits: Limits): Promise<{ digest: Digest; length: number }> {
     const hash = createHash('sha256')
     let length = 0
-    const { what, spoolDirectory } = this.options
+    const { what, spoolDirectory, onProgress } = this.options
     const { chunks } = await openDecompressed(contents, { archive: what, limits, onWarning: () => {} })
     for await (const chunk of chunks) {
       hash.update(chunk)
       await keep(chunk, this.spool as FileHandle, { directory: spoolDirectory, position: this.end + length })
       length += chunk.length
+      onProgress(this.end + length)
     }
     return { digest: `sha256:${hash.digest('hex')}` as Digest, length }
   }

@@ -6,19 +6,17 @@ import { asBelow } from '../plan/exported.ts'
 import { residual } from '../plan/match.ts'
 import { treeId } from '../store/hash.ts'
 import type { Manifest } from '../store/manifest.ts'
-import { spoolDirectoryOf, type Context } from './context.ts'
-import { imageOptions, readLayersOf } from './read-image.ts'
+import type { Context } from './context.ts'
+import { engineOptions, readLayersOf } from './read-image.ts'
 import { keep, type Layer, type ReadSource } from './read-source.ts'
 import { seenOf } from './stack.ts'
 
 /** Throws the codes of openContainer and of reading its image. */
 export async function readContainer(name: string, manifest: Manifest, context: Context): Promise<ReadSource> {
   const container = await openContainer(name, {
-    ...imageOptions(context),
-    spoolDirectory: spoolDirectoryOf(context),
+    ...engineOptions(context),
     pause: context.image.pause !== false,
     undo: context.undo,
-    onProgress: (bytes) => context.onEvent({ kind: 'scan', entries: 0, bytes }),
   })
   const origin = `container:${name}`
   const own = { config: undefined, imageConfig: container.config }

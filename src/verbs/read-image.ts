@@ -1,5 +1,6 @@
 // Reads an image layer by layer; a layer that the local manifest knows is not read again.
 import { openLayerFile, type LayerFile } from '../image/layer-file.ts'
+import type { EngineOptions } from '../engine/described.ts'
 import { openDockerImage } from '../engine/docker.ts'
 import { openStorageImage } from '../engine/storage.ts'
 import { openImage, type Image, type ImageLayer, type ImageOptions, type ImageRef } from '../image/open.ts'
@@ -23,18 +24,25 @@ export async function readImage(ref: LayeredRef, manifest: Manifest, context: Co
 }
 
 function open({ kind, location }: LayeredRef, context: Context): Promise<Image> {
-  const options = imageOptions(context)
   switch (kind) {
     case 'docker-daemon':
-      return openDockerImage(location, { ...options, spoolDirectory: spoolDirectoryOf(context) })
+      return openDockerImage(location, engineOptions(context))
     case 'containers-storage':
-      return openStorageImage(location, { ...options, spoolDirectory: spoolDirectoryOf(context) })
+      return openStorageImage(location, engineOptions(context))
     default:
-      return openImage({ kind, location }, options)
+      return openImage({ kind, location }, imageOptions(context))
   }
 }
 
-export function imageOptions({ environment, image, onEvent }: Context): ImageOptions {
+export function engineOptions(context: Context): EngineOptions {
+  return {
+    ...imageOptions(context),
+    spoolDirectory: spoolDirectoryOf(context),
+    onProgress: (bytes) => context.onEvent({ kind: 'scan', entries: 0, bytes }),
+  }
+}
+
+function imageOptions({ environment, image, onEvent }: Context): ImageOptions {
   const { platform, insecure } = image
   return {
     environment,

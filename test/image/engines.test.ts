@@ -1,7 +1,7 @@
 // docker-daemon: and container: with a real dockerd and Podman's socket, seen and spoilt at a door before them.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
@@ -20,6 +20,7 @@ import type { Context } from '../../src/verbs/context.ts'
 import { readSource, type ReadSource } from '../../src/verbs/read-source.ts'
 import type { Report } from '../../src/verbs/report.ts'
 import { openDoor, startDockerd, type Door, type Engine, type Spoil } from '../fixture/dockerd.ts'
+import { startHost, type Host } from '../fixture/host.ts'
 import { baseTrees } from '../fixture/trees.ts'
 import { startVarve, varveData, varveError } from '../fixture/varve.ts'
 import { makeImages, open, readImage, type Images, type ReadImage } from './images.ts'
@@ -41,7 +42,11 @@ beforeAll(async () => {
   work = mkdtempSync(join(tmpdir(), 'varve-engines-'))
   execFileSync('mount', ['-t', 'tmpfs', 'varve-engines', work])
   engine.docker('load', '-q', '-i', images.path('app.tar'))
-  execFileSync('tar', ['-C', baseTrees().rootfsBusybox, '--create', '--file', join(work, 'base.tar'), '.'])
+  // with what no export tells: times of fractions and attributes
+  const base = join(work, 'base')
+  execFileSync('cp', ['-a', baseTrees().rootfsBusybox, base])
+  execFileSync('setfattr', ['-n', 'user.note', '-v', 'x', join(base, 'etc/group')])
+  execFileSync('tar', ['-C', base, '--format=posix', '--xattrs', '--create', '--file', join(work, 'base.tar'), '.'])
   engine.docker('import', '-c', 'CMD ["sleep","1000"]', '-c', 'ENV BASE=1', join(work, 'base.tar'), 'base')
 })
 afterAll(async () => {
@@ -55,7 +60,13 @@ function at(socket: string): NodeJS.ProcessEnv {
   return { DOCKER_HOST: `unix://${socket}` }
 }
 function openAt(environment: NodeJS.ProcessEnv, location: string, more: Partial<EngineOptions> = {}): Promise<Image> {
-  return openDockerImage(location, { environment, spoolDirectory: work, onWarning: () => {}, ...more })
+  return openDockerImage(location, {
+    environment,
+    spoolDirectory: work,
+    onProgress: () => {},
+    onWarning: () => {},
+    ...more,
+  })
 }
 /** All that a verb reads of a source, by a manifest of its own. */
 async function read(
@@ -77,6 +88,7 @@ async function read(
   for (const layer of source.layers) layer.tree() // while the manifest is open
   return source
 }
+const remove = (name: string): void => void engine.docker('rm', '-f', name)
 const seen = (source: ReadSource): Tree => flatten(source.layers.map((layer) => layer.tree()))
 
 describe('openDockerImage()', () => {
@@ -115,6 +127,19 @@ describe('openDockerImage()', () => {
     await expect(other).rejects.toMatchObject({ code: 'E_CONFIG', message: expect.stringContaining('"other"') })
     const first = openAt({ DOCKER_CONFIG: docker, DOCKER_HOST: 'unix:///nothing' }, 'app:1')
     await expect(first).rejects.toMatchObject({ code: 'E_ENGINE', message: expect.stringContaining('"unix:///nothing"') }) // prettier-ignore
+  })
+  test('finds the engine where engines usually are', () => {
+    mkdirSync(join(work, 'home'))
+    mkdirSync(join(work, 'runtime/podman'), { recursive: true })
+    // this machine may have an engine of its own
+    const words = ['--mount', 'sh', '-c', 'mount -t tmpfs none /run && exec "$@"', 'sh', process.execPath, 'bin/varve.js', 'plan', 'docker-daemon:nothing', 'local:x', '--state-dir', join(work, 'home'), '--json'] // prettier-ignore
+    const env = { PATH: process.env['PATH'], HOME: join(work, 'home'), XDG_RUNTIME_DIR: join(work, 'runtime') }
+    const said = (): unknown => (JSON.parse(run('unshare', words, env)) as { error: unknown }).error
+    expect(said()).toMatchObject({ code: 'E_ENGINE', message: expect.stringContaining('unix:///var/run/docker.sock') })
+    for (const socket of ['podman/podman.sock', 'docker.sock']) {
+      symlinkSync(engine.socket, join(work, 'runtime', socket))
+      expect(said()).toMatchObject({ code: 'E_IMAGE', message: expect.stringContaining(join(work, 'runtime', socket)) })
+    }
   })
   test('speaks TCP on loopback, and nowhere else', async () => {
     using door = await openDoor(engine.socket, {}, 0)
@@ -185,11 +210,43 @@ describe('openDockerImage() says', () => {
   test.each<[string, Spoil, string]>([
     ['is cut off', cutOff('/get', 'destroy'), 'E_LOST'],
     ['ends too early', cutOff('/get', 'end'), 'E_TAR_TRUNC'],
+    ['ends behind a member', cutOff('/get', 'end', 512), 'E_TAR_TRUNC'],
   ])('that the stream %s, and keeps no layer of it', async (_, spoil, code) => {
     using door = await openDoor(engine.socket, { spoil })
     using manifest = openManifest(mkdtempSync(join(work, 'state-')))
     await expect(read('docker-daemon:app:1', door, { manifest })).rejects.toMatchObject({ code })
     expect(manifest.layer(whole.image.layers[0]!.diffId)).toBeUndefined()
+  })
+  test('nothing where the engine gives no more than the layers that are not known', async () => {
+    engine.docker('create', '--name', 'more', 'base', 'true')
+    engine.docker('cp', join(work, 'base.tar'), 'more:/more')
+    engine.docker('commit', 'more', 'more')
+    remove('more')
+    const saved = join(work, 'saved')
+    mkdirSync(saved)
+    engine.docker('save', '-o', `${saved}.tar`, 'more')
+    execFileSync('tar', ['-C', saved, '-xf', `${saved}.tar`])
+    const top = engine.docker('inspect', '--format', '{{index .RootFS.Layers 1}}', 'more')
+    const layers = execFileSync('sh', ['-c', 'sha256sum */layer.tar'], { cwd: saved, encoding: 'utf8' }).split('\n')
+    const path = layers.find((line) => `sha256:${line.slice(0, 64)}` === top)?.slice(66) ?? ''
+    execFileSync('tar', ['-C', saved, '--create', '--file', `${saved}.tar`, path])
+    using door = await openDoor(engine.socket, {
+      answer: (asked, response) => {
+        if (!asked.endsWith('/get')) return 'pass'
+        response.end(readFileSync(`${saved}.tar`))
+        return undefined
+      },
+    })
+    await expect(read('docker-daemon:more', door)).rejects.toMatchObject({ code: 'E_BLOB_MISSING' })
+    using manifest = openManifest(mkdtempSync(join(work, 'state-')))
+    await (await read('docker-daemon:base', engine, { manifest }))[Symbol.asyncDispose]()
+    await using source = await read('docker-daemon:more', door, { manifest })
+    expect(
+      source.layers
+        .at(-1)!
+        .tree()
+        .entries.map(({ path }) => path),
+    ).toContain('more')
   })
   test('63 that layers are not what was said of them', async () => {
     using door = await openDoor(engine.socket, {
@@ -204,13 +261,13 @@ describe('openDockerImage() says', () => {
 })
 
 /** Lets a part of the answer through and then breaks off, one way or the other. */
-function cutOff(path: string, how: 'destroy' | 'end'): Spoil {
+function cutOff(path: string, how: 'destroy' | 'end', most = Infinity): Spoil {
   return (asked, answered, response) => {
     if (!asked.endsWith(path)) return 'pass'
     response.writeHead(200)
     answered.once('data', (bytes: Buffer) => {
       answered.destroy()
-      response.write(bytes.subarray(0, bytes.length - (bytes.length % 512)), () => response[how]())
+      response.write(bytes.subarray(0, Math.min(most, bytes.length - (bytes.length % 512))), () => response[how]())
     })
     return undefined
   }
@@ -229,7 +286,6 @@ describe('container:', () => {
     engine.docker('run', '-d', '--network', 'none', '--name', name, ...more, 'base', 'sh', '-c', `${script}; echo >/ready; exec sleep 1000`) // prettier-ignore
   const inspect = (name: string, format: string): string => engine.docker('inspect', '--format', format, name)
   const ready = (name: string): void => void engine.docker('exec', name, 'sh', '-c', 'while ! [ -e /ready ]; do sleep 0.01; done') // prettier-ignore
-  const remove = (name: string): void => void engine.docker('rm', '-f', name)
 
   test('is the layers of its image and one of its own changes, read while it is paused', async () => {
     start('live', 'echo hi >/new; echo more >>/etc/passwd; rm /bin/id; mkdir /d; echo x >/d/x; echo x >/d/y', '-v', `${work}:/mounted`) // prettier-ignore
@@ -300,11 +356,12 @@ describe('container:', () => {
   })
   test('goes on where reading fails', async () => {
     start('fails', 'true')
-    for (const [how, code] of [
-      ['destroy', 'E_LOST'],
-      ['end', 'E_TAR_TRUNC'],
+    for (const [how, most, code] of [
+      ['destroy', Infinity, 'E_LOST'],
+      ['end', Infinity, 'E_TAR_TRUNC'],
+      ['end', 512, 'E_TAR_TRUNC'],
     ] as const) {
-      using door = await openDoor(engine.socket, { spoil: cutOff('/export', how) })
+      using door = await openDoor(engine.socket, { spoil: cutOff('/export', how, most) })
       await expect(read('container:fails', door)).rejects.toMatchObject({ code })
       expect(inspect('fails', '{{.State.Status}}')).toBe('running')
       expect(door.asked).toContain('POST /containers/ID/unpause')
@@ -371,15 +428,17 @@ async function bytesOf(contents: AsyncIterable<Uint8Array> | Uint8Array): Promis
 }
 
 describe('varve', () => {
+  let host: Host
   let common: string[]
-  const local = (): string[] => [...common, '--store', join(work, 'store'), '--bundle-dir', join(work, 'bundles')]
-  beforeAll(() => {
-    common = ['--state-dir', mkdtempSync(join(work, 'state-'))]
+  beforeAll(async () => {
+    host = await startHost()
+    common = ['-F', host.sshConfig, '--state-dir', mkdtempSync(join(work, 'state-'))]
   })
+  afterAll(() => host.stop())
 
   test('push docker-daemon: sends an image once, and then only asks what it is', async () => {
     using door = await openDoor(engine.socket)
-    const words = ['docker-daemon:base', 'local:app', ...local()]
+    const words = ['docker-daemon:base', `${host.alias}:app`, ...common]
     const pushed = await varveData<Report>(['push', ...words], { env: at(door.socket) })
     expect(pushed).toMatchObject({ generation: 1, layers: [{ state: 'sent' }] })
     door.asked.length = 0
@@ -393,24 +452,25 @@ describe('varve', () => {
     writeFileSync(join(work, 'config'), 'key = value\n')
     engine.docker('cp', join(work, 'config'), 'app:/etc/config')
     using door = await openDoor(engine.socket)
-    const pushed = await varveData<Report>(['push', 'container:app', 'local:app', ...local()], { env: at(door.socket) })
+    const pushed = await varveData<Report>(['push', 'container:app', `${host.alias}:app`, ...common], {
+      env: at(door.socket),
+    })
     expect(pushed).toMatchObject({ generation: 2, layers: [{ state: 'present' }, { state: 'sent' }] })
-    expect(pushed.bytes.delta).toBeLessThan(25_000)
+    expect(pushed.bytes.sent + pushed.bytes.received).toBeLessThan(25_000)
     expect(door.asked).not.toContain('GET /images/ID/get')
-    const { process } = JSON.parse(readFileSync(join(work, 'store/c/app/bundle/2/config.json'), 'utf8'))
+    const bundle = host.path('/var/lib/varve/c/app/bundle/2')
+    const { process } = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8'))
     expect(process).toMatchObject({ args: ['echo', 'hello'], cwd: '/tmp', user: { uid: 7, gid: 8 } })
     expect(process.env).toEqual(expect.arrayContaining(['BASE=1', 'MINE=2']))
-    expect(readFileSync(join(work, 'store/c/app/bundle/2/rootfs/etc/config'), 'utf8')).toBe('key = value\n')
-    execFileSync('umount', ['-l', join(work, 'store/c/app/bundle/2/rootfs')])
+    expect(readFileSync(join(bundle, 'rootfs/etc/config'), 'utf8')).toBe('key = value\n')
     remove('app')
   })
   test('plan says in JSON that there is no engine', async () => {
-    const error = await varveError(['plan', 'docker-daemon:app', 'local:app', ...local()], { env: at('/nothing.sock') })
+    const error = await varveError(['plan', 'docker-daemon:app', 'local:app', ...common], { env: at('/nothing.sock') })
     expect(error).toMatchObject({
       code: 'E_ENGINE',
       status: 3,
       message: 'cannot reach the container engine at "unix:///nothing.sock": there is no such socket',
     })
   })
-  const remove = (name: string): void => void engine.docker('rm', '-f', name)
 })

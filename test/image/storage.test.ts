@@ -61,7 +61,7 @@ function having(...tools: readonly string[]): { environment: NodeJS.ProcessEnv; 
     asked: () => readFileSync(log, 'utf8').split('\n').filter(Boolean),
   }
 }
-const options = (environment: NodeJS.ProcessEnv): EngineOptions => ({ environment, spoolDirectory: work, onWarning: () => {} }) // prettier-ignore
+const options = (environment: NodeJS.ProcessEnv): EngineOptions => ({ environment, spoolDirectory: work, onProgress: () => {}, onWarning: () => {} }) // prettier-ignore
 
 describe('openStorageImage()', () => {
   test.each(TOOLS)('gives by %s the layers, the config and the commands of the image', async (tool) => {
@@ -145,7 +145,11 @@ describe('SavedLayers', () => {
     const stream = createReadStream(file, { highWaterMark: 4096 })
     const [first] = whole.image.layers
     const all = whole.image.layers.map(({ diffId }) => diffId)
-    await using saved = new SavedLayers(async () => stream, all, { what: 'it', spoolDirectory: work })
+    await using saved = new SavedLayers(async () => stream, all, {
+      what: 'it',
+      spoolDirectory: work,
+      onProgress: () => {},
+    })
     saved.expect([first!.diffId])
     let bytes = 0
     for await (const chunk of saved.open(first!.diffId)) bytes += chunk.length
