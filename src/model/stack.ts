@@ -29,6 +29,15 @@ export function settleLayers(layers: readonly RawLayer[]): Tree[] {
   return settled
 }
 
+/**
+ * The stack without all but the highest of layers that are the same tree: overlayfs takes no directory twice, and what a
+ * lower one has, hides or says is had, hidden or said again by the highest.
+ */
+export function withoutRepeats<Layer extends { readonly id: string }>(layers: readonly Layer[]): Layer[] {
+  const highest = new Map(layers.map(({ id }, depth) => [id, depth]))
+  return layers.filter(({ id }, depth) => highest.get(id) === depth)
+}
+
 type Node = { entry: Entry | undefined; children: Map<string, Node> | undefined }
 
 function lay(root: Node, entry: Entry, opaque: boolean): void {

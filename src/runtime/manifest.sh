@@ -10,15 +10,15 @@ write_manifest() (
   find . -type l -print0 | sort -z >"$kinds/symlinks" || exit 1
   find . ! -type d ! -type f ! -type l -print0 | sort -z >"$kinds/nodes" || exit 1
   # hashing reads all contents: it runs beside what reads metadata
-  { sums <"$kinds/files" || : >"$kinds/failed"; } >"$kinds/sums" &
+  { sums || : >"$kinds/failed"; } >"$kinds/sums" &
   printf 'varve-tree 1\n'
   section directories '%n//%f %u %g %.9Y' || exit 1
   section files '%n//%f %u %g %.9Y %s' || exit 1
   section symlinks '%n//%f %u %g %.9Y %s' || exit 1
   printf 'targets %s\n' "$(count symlinks)"
-  targets <"$kinds/symlinks" || exit 1
+  targets || exit 1
   section nodes '%n//%f %u %g %.9Y %t:%T' || exit 1
-  links <"$kinds/files" >"$kinds/links" || exit 1
+  links >"$kinds/links" || exit 1
   if has getfattr; then xattrs "$kinds" >"$kinds/xattrs" || exit 1
   elif [ -s "${2-}" ]; then cp "$2" "$kinds/xattrs"
   else : >"$kinds/xattrs"; fi
@@ -38,32 +38,32 @@ section() {
   printf '%s %s\n' "$1" "$(count "$1")"
   [ -s "$kinds/$1" ] || return 0
   if [ "$gnu_stat" = yes ]; then
-    xargs -0 stat -c "$2" -- <"$kinds/$1"
+    over "$kinds/$1" stat -c "$2" --
   else
     # BusyBox knows whole seconds only, and sets no others
-    xargs -0 stat -c "$(printf %s "$2" | sed 's/%\.9Y/%Y.000000000/')" -- <"$kinds/$1"
+    over "$kinds/$1" stat -c "$(printf %s "$2" | sed 's/%\.9Y/%Y.000000000/')" --
   fi
 }
 
 targets() {
   [ -s "$kinds/symlinks" ] || return 0
-  if [ "$gnu_stat" = yes ]; then xargs -0 readlink --; else xargs -0 sh -c 'for link do readlink -- "$link" || exit 1; done' sh; fi
+  if [ "$gnu_stat" = yes ]; then over "$kinds/symlinks" readlink --; else over "$kinds/symlinks" sh -c 'for link do readlink -- "$link" || exit 1; done' sh; fi
 }
 
 # Hashes are told by position: a name that holds a newline could forge a line of sha256sum's output.
 sums() {
   [ -s "$kinds/files" ] || return 0
   if sha256sum --zero /dev/null >/dev/null 2>&1; then
-    xargs -0 sha256sum --zero -- | tr '\n\000' '\001\n' | cut -c1-64
+    over "$kinds/files" sha256sum --zero -- | tr '\n\000' '\001\n' | cut -c1-64
   else
-    xargs -0 sh -c 'for file do sha256sum <"$file" || exit 1; done' sh | cut -c1-64
+    over "$kinds/files" sh -c 'for file do sha256sum <"$file" || exit 1; done' sh | cut -c1-64
   fi
 }
 
 # Files that share an inode within this tree, as "position first-position".
 links() {
   [ -s "$kinds/files" ] || return 0
-  xargs -0 stat -c %i -- | awk '($1 in first) { print NR, first[$1]; next } { first[$1] = NR }'
+  over "$kinds/files" stat -c %i -- | awk '($1 in first) { print NR, first[$1]; next } { first[$1] = NR }'
 }
 
 xattrs() {

@@ -71,6 +71,15 @@ need_id() { is_id "$1" || die E_PROTO "cannot use an id: it is no SHA-256"; }
 need_stack() { is_stack "$1" || die E_PROTO "cannot use a stack: it is no list of SHA-256"; }
 need_number() { is_number "$1" || die E_PROTO "cannot use a number: it is none"; }
 
+# over LIST COMMAND...: runs the command with the names of a file, in batches. From the file itself BusyBox's xargs would
+# read wrong: an applet that it runs sets the file's position back when it ends.
+over() {
+  list=$1
+  shift
+  # shellcheck disable=SC2002 # a pipe has no position
+  cat "$list" | xargs -0 "$@"
+}
+
 random_id() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 sha256_of() { sha256sum <"$1" | cut -c1-64; }
 

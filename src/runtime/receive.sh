@@ -107,10 +107,10 @@ build() {
   fi
   [ -s "$store/stage/times" ] || return 0
   # shellcheck disable=SC2016 # the inner shell expands them
-  (cd "$store/stage/root" && xargs -0 sh -c '
+  (cd "$store/stage/root" && over "$store/stage/times" sh -c '
     for pair do
       touch -h -d "${pair%% *}" "${pair#* }" || exit 1
-    done' sh <"$store/stage/times") 2>"$store/tx/err" || blame 'set times'
+    done' sh) 2>"$store/tx/err" || blame 'set times'
 }
 
 build_on_base() {
@@ -119,18 +119,18 @@ build_on_base() {
   else
     cp -al "$store/tree/$base/root" "$store/stage/root" 2>"$store/tx/err" || blame 'link the base'
     if [ -s "$store/stage/drop" ]; then
-      (cd "$store/stage/root" && xargs -0 rm -rf -- <"$store/stage/drop") 2>"$store/tx/err" || blame 'drop what went'
+      (cd "$store/stage/root" && over "$store/stage/drop" rm -rf --) 2>"$store/tx/err" || blame 'drop what went'
     fi
   fi
   if [ -d "$store/stage/k" ] || [ -d "$store/stage/j" ]; then
     copies
     if [ -s "$store/stage/alias" ]; then
       # shellcheck disable=SC2016 # the inner shell expands them
-      (cd "$store/stage/c" && xargs -0 sh -c '
+      (cd "$store/stage/c" && over "$store/stage/alias" sh -c '
         for pair do
           file=${pair#*//}
           mkdir -p "${file%/*}" && ln "${pair%%//*}" "$file" || exit 1
-        done' sh <"$store/stage/alias") 2>"$store/tx/err" || blame 'link the copies'
+        done' sh) 2>"$store/tx/err" || blame 'link the copies'
     fi
     cp -al "$store/stage/c/." "$store/stage/root/" 2>"$store/tx/err" || blame 'join the copies'
   fi
@@ -144,7 +144,7 @@ copies() {
   if [ -d "$store/stage/k" ]; then
     (cd "$store/stage/k" && find . -type f -print0) >"$store/tx/copies"
     # shellcheck disable=SC2016 # the inner shell expands them
-    (cd "$store/tree/$base/root" && xargs -0 sh -c 'to=$1; shift; cp --parents "$@" "$to/"' sh "$store/stage/c" <"$store/tx/copies") 2>"$store/tx/err" || blame 'copy on the host'
+    (cd "$store/tree/$base/root" && over "$store/tx/copies" sh -c 'to=$1; shift; cp --parents "$@" "$to/"' sh "$store/stage/c") 2>"$store/tx/err" || blame 'copy on the host'
   fi
   if [ -d "$store/stage/l" ]; then cp -R "$store/stage/l/." "$store/stage/c/" 2>"$store/tx/err" || blame 'copy on the host'; fi
   for skeleton in "$store/stage/k" "$store/stage/j"; do

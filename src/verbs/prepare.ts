@@ -18,7 +18,7 @@ import { sha256 } from '../store/hash.ts'
 import type { Manifest } from '../store/manifest.ts'
 import { checkTools, type Connected, type Context } from './context.ts'
 import { sizeOf, treeOf, type Layer, type ReadSource } from './read-source.ts'
-import { fitLayers, sameAs, seenOf, splitFlat, timedLayers } from './stack.ts'
+import { fitLayers, mostLayers, sameAs, seenOf, splitFlat, timedLayers } from './stack.ts'
 
 export type ShipOptions = {
   readonly source: SourceRef
@@ -97,7 +97,7 @@ async function layersOn(at: Asked, rootfs: 'overlay' | 'copy'): Promise<readonly
   if (stacks.length === 0) return layers
   const same = sameAs(flat, own, manifest)
   if (same !== undefined) return same
-  return splitFlat(flat, { manifest, stacks, held: await knownTrees(at) })
+  return splitFlat(flat, { manifest, stacks, held: await knownTrees(at), most: mostLayers(context.store) })
 }
 
 /** A generation of which a tree was set aside as damaged is not the one that is wanted. */

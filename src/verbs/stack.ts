@@ -1,8 +1,8 @@
 // The stack of trees that a host is to have for a source: as many layers as it takes, or one where it takes no more.
 import type { Survey } from '../host/survey.ts'
-import { flatten } from '../model/stack.ts'
+import { flatten, withoutRepeats } from '../model/stack.ts'
 import { rootfsBytes, type Tree } from '../model/tree.ts'
-import { matchStack } from '../plan/match.ts'
+import { matchStack, type Candidate } from '../plan/match.ts'
 import { withoutLosses, type Loss } from '../plan/loss.ts'
 import { withMtimes, type MtimePolicy } from '../plan/mtimes.ts'
 import { treeId } from '../store/hash.ts'
@@ -30,36 +30,49 @@ export function timedLayers(layers: readonly Layer[], policy: MtimePolicy, manif
   })
 }
 
+/** How many layers a mount below this store can have. */
+export function mostLayers(store: string): number {
+  return Math.floor((PAGE - BESIDE) / (store.length + '/tree//root:'.length + 64))
+}
+
 /** The layers as this host can hold them. Throws E_LOSS. */
 export function fitLayers(layers: readonly Layer[], { rootfs, store, survey, manifest, allowLoss }: Fit): Layer[] {
   if (survey.tools.tar === 'busybox') {
     const tree = withoutLosses(seenOf(layers), allowLoss)
     return [made(tree, layers.map((layer) => layer.origin).join(' + '), manifest)]
   }
-  const most = rootfs === 'copy' ? 1 : Math.floor((PAGE - BESIDE) / (store.length + '/tree//root:'.length + 64))
-  if (layers.length <= most) return [...layers]
-  const merged = layers.slice(0, layers.length - most + 1)
-  return [made(seenOf(merged), `${merged.length} layers`, manifest), ...layers.slice(merged.length)]
+  const most = rootfs === 'copy' ? 1 : mostLayers(store)
+  const single = withoutRepeats(layers)
+  if (single.length <= most) return single
+  const merged = single.slice(0, single.length - most + 1)
+  return [made(seenOf(merged), `${merged.length} layers`, manifest), ...single.slice(merged.length)]
 }
 
-/**
- * A flat tree as a known stack of the host and one layer over it, where that explains most of it; else the tree itself.
- * `current` is what the container stands on: where it is the same tree, nothing is compared.
- */
+/** A flat tree as a known stack of the host and one layer over it, where that explains most of it; else the tree itself. */
 export function splitFlat(
   layer: Layer,
-  { manifest, stacks, held }: { manifest: Manifest; stacks: readonly (readonly string[])[]; held: readonly string[] },
+  at: {
+    readonly manifest: Manifest
+    readonly stacks: readonly (readonly string[])[]
+    readonly held: readonly string[]
+    /** How many layers the host can mount. */
+    readonly most: number
+  },
 ): Layer[] {
+  const { manifest, held } = at
   const known = new Set(held)
-  const candidates = new Map<string, readonly string[]>()
-  for (const stack of stacks)
-    for (let depth = 1; depth <= stack.length && known.has(stack[depth - 1] ?? ''); depth++)
-      candidates.set(stack.slice(0, depth).join(','), stack.slice(0, depth))
-  if (candidates.size === 0) return [layer]
-  const match = matchStack(
-    layer.tree(),
-    [...candidates.values()].map((stack) => ({ stack, flat: flatten(stack.map((id) => treeOf(id, manifest))) })),
-  )
+  const candidates = new Map<string, Candidate>()
+  for (const stack of at.stacks) {
+    let below: Tree | undefined
+    for (let depth = 1; depth <= stack.length && depth < at.most && known.has(stack[depth - 1] ?? ''); depth++) {
+      const prefix = stack.slice(0, depth)
+      const tree = treeOf(prefix[depth - 1] ?? '', manifest)
+      const flat: Tree = candidates.get(prefix.join(','))?.flat ?? (below === undefined ? tree : flatten([below, tree]))
+      candidates.set(prefix.join(','), { stack: prefix, flat })
+      below = flat
+    }
+  }
+  const match = matchStack(layer.tree(), [...candidates.values()])
   if (match === undefined) return [layer]
   const below = match.stack.map((id): Layer => ({
     id,
@@ -67,7 +80,8 @@ export function splitFlat(
     history: undefined,
     tree: () => treeOf(id, manifest),
   }))
-  const split = match.residual === undefined ? below : [...below, made(match.residual, layer.origin, manifest)]
+  const over = match.residual === undefined ? [] : [made(match.residual, layer.origin, manifest)]
+  const split = withoutRepeats([...below, ...over])
   // the law is not taken on trust
   if (treeId(seenOf(split)) !== layer.id) return [layer]
   remember(split, layer.id, layer.tree(), manifest)

@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Report } from '../../src/verbs/report.ts'
+import { expectDeployed } from '../fixture/deployed.ts'
 import { startHost, type Host } from '../fixture/host.ts'
-import { listingOf, makeOddTree, tarOf } from '../fixture/rootfs.ts'
+import { makeOddTree, tarOf } from '../fixture/rootfs.ts'
 import { baseTrees } from '../fixture/trees.ts'
 import { varveData, varveError } from '../fixture/varve.ts'
 
@@ -29,30 +30,9 @@ afterAll(async () => {
   rmSync(work, { recursive: true, force: true })
 })
 
-/** Contents and all that tar holds as bytes; attributes by a sorted listing, for each file system lists them in its order. */
 async function expectEqual(source: string, container: string): Promise<void> {
-  for (const deployed of [
-    `/var/lib/varve/tree/${await treeOf(container)}/root`,
-    `/var/lib/machines/${container}/rootfs`,
-  ]) {
-    expect(unshared(await listingOf(host.path(await realPath(deployed))))).toBe(unshared(await listingOf(source)))
-    const tar = await host.exec(`cd ${deployed} && ${TAR} . | sha256sum`)
-    expect(tar.stdout.toString()).toBe(execFileSync('sh', ['-c', `cd "$0" && ${TAR} . | sha256sum`, source]).toString())
-  }
-}
-const TAR = `LC_ALL=C tar -c --sort=name --numeric-owner --format=posix --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime`
-
-async function realPath(inside: string): Promise<string> {
-  return (await host.exec(`readlink -f ${inside}`)).stdout.toString().trim()
-}
-
-/** A file whose inode other trees share, but no other name of this one, is no hard link here. */
-function unshared(listing: string): string {
-  const counts = new Map<string, number>()
-  for (const [, group = ''] of listing.matchAll(/ = (\..*)$/gm)) counts.set(group, (counts.get(group) ?? 0) + 1)
-  return listing.replaceAll(/ *( = (\..*))?$/gm, (_, marker: string | undefined, group: string) =>
-    counts.get(group) === 1 ? '' : (marker ?? ''),
-  )
+  await expectDeployed(host, `/var/lib/varve/tree/${await treeOf(container)}/root`, source)
+  await expectDeployed(host, `/var/lib/machines/${container}/rootfs`, source)
 }
 
 async function treeOf(container: string): Promise<string> {

@@ -4,8 +4,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { byteString, type ByteString } from '../../src/model/bytes.ts'
 import { parentOf, type Entry } from '../../src/model/entry.ts'
 import { isOpaque, isWhiteout, withoutMark } from '../../src/model/layer.ts'
-import { flatten, settleLayers } from '../../src/model/stack.ts'
+import { flatten, settleLayers, withoutRepeats } from '../../src/model/stack.ts'
 import type { Tree } from '../../src/model/tree.ts'
+import { treeId } from '../../src/store/hash.ts'
 import { anyLayers, layerOf, type Part } from './layers.ts'
 import { startMounts, type Mounts } from './mounted.ts'
 
@@ -110,6 +111,25 @@ describe('flatten()', () => {
   })
 })
 
+/** Layers of which some are there again. */
+const repeated = fc
+  .tuple(anyLayers, fc.array(fc.nat(), { minLength: 1, maxLength: 3 }))
+  .map(([layers, again]) => settleLayers([...layers, ...again.map((i) => layers[i % layers.length]!)]))
+const once = (layers: readonly Tree[]): Tree[] =>
+  withoutRepeats(layers.map((tree) => ({ id: treeId(tree), tree }))).map(({ tree }) => tree)
+
+test('withoutRepeats() leaves what is seen as it is', () => {
+  let shorter = 0
+  fc.assert(
+    fc.property(repeated, (layers) => {
+      expect(flatten(once(layers))).toEqual(flatten(layers))
+      if (once(layers).length < layers.length) shorter++
+    }),
+    { numRuns: 500 },
+  )
+  expect(shorter).toBeGreaterThan(100)
+})
+
 function plain(entry: Entry): Entry {
   if (entry.kind === 'directory') return withoutMark(entry)
   return entry.kind === 'file' ? { ...entry, first: byteString('') } : entry
@@ -126,6 +146,15 @@ describe('flatten() is what the kernel mounts', () => {
         expect(mounts.show(layers)).toEqual(flatten(layers))
       }),
       { numRuns: 60 },
+    )
+  })
+
+  test('of layers of which repeated ones are left out', () => {
+    fc.assert(
+      fc.property(repeated, (layers) => {
+        expect(mounts.show(once(layers))).toEqual(flatten(layers))
+      }),
+      { numRuns: 40 },
     )
   })
 })
