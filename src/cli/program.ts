@@ -41,10 +41,13 @@ export async function makeProgram(process: NodeJS.Process, undo: Set<() => Promi
       "Ships a container's root filesystem to a host without a container engine, and sends only what that host lacks.",
     )
     .version('0.1.0')
-    .showHelpAfterError('(varve --help lists what there is)')
-    .showSuggestionAfterError()
     .exitOverride()
-    .configureOutput({ writeOut: (text) => process.stdout.write(text), writeErr: (text) => process.stderr.write(text) })
+    .configureOutput({
+      writeOut: (text) => process.stdout.write(text),
+      writeErr: (text) => process.stderr.write(text),
+      // main says it, with what stood on the command line escaped
+      outputError: () => {},
+    })
     .addHelpText(
       'after',
       `

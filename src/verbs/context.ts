@@ -71,7 +71,7 @@ export function spoolDirectoryOf(context: Context): string {
 
 /** Connects and becomes root. Throws the errors of the transport and of the session. */
 export async function connect(host: HostRef, context: Context): Promise<Connected> {
-  for (const path of [context.store, context.bundles]) checkPath(path)
+  for (const path of [context.store, context.bundles]) checkHostPath(path)
   context.onEvent({ kind: 'step', step: 'connect' })
   const transport = host.kind === 'local' ? connectLocal() : await overSsh(host, context)
   try {
@@ -117,8 +117,8 @@ function sshOptions({ login, ask }: Context): Parameters<typeof connectSsh>[1] {
   }
 }
 
-/** Overlayfs reads `:`, `,` and `\` in paths as its own, and a path must mean the same in every shell. */
-function checkPath(path: string): void {
+/** Overlayfs reads `:`, `,` and `\` in paths as its own, and a path must mean the same in every shell. Throws E_USAGE. */
+export function checkHostPath(path: string): void {
   if (!/^\/[A-Za-z0-9_./-]+$/.test(path) || path.split('/').includes('..'))
     throw new VarveError(
       'E_USAGE',
