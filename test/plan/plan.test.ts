@@ -6,25 +6,34 @@ import { parentOf, type FileEntry } from '../../src/model/entry.ts'
 import type { Place, Plan } from '../../src/model/plan.ts'
 import { filesOf, rootfsBytes, type Tree } from '../../src/model/tree.ts'
 import { countChanges, makePlan, missingContents, type PlanInput } from '../../src/plan/plan.ts'
-import { anyTrees, filesAfter, filesIn, isAtOrBelow, treeOf, type Files, type Operation } from './files.ts'
+import { anyTrees, filesAfter, filesIn, isAtOrBelow, treeOf, type Files, type Inode, type Operation } from './files.ts'
 
 const ROOT = byteString('')
 const NOW = 99_999n
 
-type Trees = { readonly base: Tree | undefined; readonly target: Tree; readonly others: readonly Tree[] }
+type Trees = {
+  readonly base: Tree | undefined
+  readonly target: Tree
+  readonly others: readonly Tree[]
+  readonly stacked?: boolean
+}
 
-function inputOf({ base, target, others }: Trees): PlanInput {
-  const elsewhere = new Map<string, { tree: string; file: FileEntry }>()
+function inputOf({ base, target, others, stacked = false }: Trees): PlanInput {
+  const elsewhere = new Map<string, { tree: string; file: FileEntry; alone: boolean }>()
   const lacking = new Set(missingContents(target, base))
   for (const [number, tree] of others.entries())
     for (const file of filesOf(tree))
       if (lacking.has(file.sha256) && !elsewhere.has(file.sha256))
-        elsewhere.set(file.sha256, { tree: `other ${number}`, file })
-  return { target: { id: 'target', tree: target }, base: base && { id: 'base', tree: base }, elsewhere }
+        elsewhere.set(file.sha256, { tree: `other ${number}`, file, alone: !isLinked(file, tree) })
+  return { target: { id: 'target', tree: target }, base: base && { id: 'base', tree: base }, elsewhere, stacked }
+}
+
+function isLinked({ path, first }: FileEntry, tree: Tree): boolean {
+  return filesOf(tree).some((file) => file.first === first && file.path !== path)
 }
 
 /** What a host has after it did what the plan says; throws where a step cannot be done. */
-function execute(plan: Plan, { base, others }: Trees): Files {
+function execute(plan: Plan, { base, others }: Trees): { files: Files; host: ReadonlyMap<string, Files> } {
   const host = new Map(others.map((tree, number) => [`other ${number}`, filesIn(tree)]))
   if (base !== undefined) host.set('base', filesIn(base))
   const files: Files = new Map()
@@ -43,7 +52,7 @@ function execute(plan: Plan, { base, others }: Trees): Files {
   }
   const explicit = new Set<ByteString>()
   const last: (() => void)[] = []
-  const taken = ({ tree, path }: Place): { file: Files extends Map<ByteString, infer I> ? I : never } => {
+  const taken = ({ tree, path }: Place): { file: Inode } => {
     const file = host.get(tree)?.get(path)
     if (file?.is.kind !== 'file') throw new Error(`takes "${path}" from ${tree}, which has no such file`)
     return { file }
@@ -82,20 +91,33 @@ function execute(plan: Plan, { base, others }: Trees): Files {
     explicit.add(path)
   }
   for (const set of last) set()
-  return files
+  return { files, host }
 }
 
 const holds = (law: (trees: Trees) => unknown): void =>
   fc.assert(
-    fc.property(anyTrees, fc.boolean(), ({ base, target, others }, withBase) => {
-      law({ base: withBase ? base : undefined, target, others })
+    fc.property(anyTrees, fc.boolean(), fc.boolean(), ({ base, target, others }, withBase, stacked) => {
+      law({ base: withBase ? base : undefined, target, others, stacked })
     }),
     { numRuns: 2000 },
   )
 
 describe('makePlan()', () => {
   test('makes the target of the base, with its hard links and no others', () => {
-    holds((trees) => expect(treeOf(execute(makePlan(inputOf(trees)), trees))).toEqual(trees.target))
+    holds((trees) => expect(treeOf(execute(makePlan(inputOf(trees)), trees).files)).toEqual(trees.target))
+  })
+
+  test('shares an inode with a tree that may be mounted together with it only under the same names', () => {
+    holds((trees) => {
+      const { files, host } = execute(makePlan(inputOf(trees)), trees)
+      const together = [...host].filter(([name]) => name !== 'base' || trees.stacked === true).map(([, other]) => other)
+      const shared = [...new Set(files.values())].filter((inode) => inode.is.kind === 'file')
+      const namesIn = (of: Files, inode: Inode): string[] => [...of.keys()].filter((path) => of.get(path) === inode)
+      for (const other of together) {
+        const both = shared.filter((inode) => namesIn(other, inode).length > 0)
+        expect(both.map((inode) => namesIn(files, inode).toSorted())).toEqual(both.map((inode) => namesIn(other, inode).toSorted())) // prettier-ignore
+      }
+    })
   })
 
   test('sends no contents that the host has, and all that it counts', () => {
@@ -112,8 +134,12 @@ describe('makePlan()', () => {
   })
 
   test('touches nothing where base and target are equal', () => {
-    holds(({ target, others }) => {
-      expect(makePlan(inputOf({ base: target, target, others }))).toMatchObject({ base: 'base', drop: [], steps: [] })
+    holds(({ target, others, stacked = false }) => {
+      expect(makePlan(inputOf({ base: target, target, others, stacked }))).toMatchObject({
+        base: 'base',
+        drop: [],
+        steps: [],
+      })
     })
   })
 
@@ -145,13 +171,16 @@ describe('makePlan()', () => {
     expect([...plan.drop.map((path) => `drop ${path}`), ...steps]).toEqual(expected)
   }) // prettier-ignore
 
-  test('links what another tree has, and copies it where two groups would share it', () => {
-    const others = [treeOf(filesAfter([put('x', 9)]))]
+  test('links what another tree has at the same path, and copies it from others and where two groups would share it', () => {
+    const others = [treeOf(filesAfter([put('x', 9), put('y', 8), link('y', 'z')]))]
     const kinds = (...after: Operation[]): string[] =>
       makePlan(inputOf({ base: undefined, target: treeOf(filesAfter(after)), others })).steps.map(({ kind }) => kind)
-    expect(kinds(put('a', 9))).toEqual(['make', 'link'])
-    expect(kinds(put('a', 9), put('b', 9))).toEqual(['make', 'copy', 'copy'])
-    expect(kinds(put('a', 9, 1))).toEqual(['make', 'copy'])
+    expect(kinds(put('x', 9))).toEqual(['make', 'link'])
+    expect(kinds(put('a', 9))).toEqual(['make', 'copy'])
+    expect(kinds(put('y', 8))).toEqual(['make', 'copy'])
+    expect(kinds(put('x', 9), put('b', 9))).toEqual(['make', 'copy', 'copy'])
+    expect(kinds(put('x', 9), link('x', 'b'))).toEqual(['make', 'copy', 'alias'])
+    expect(kinds(put('x', 9, 1))).toEqual(['make', 'copy'])
   })
 })
 
