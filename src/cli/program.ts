@@ -175,7 +175,7 @@ function common(command: Command): Command {
     .addOption(
       new Option('--progress <kind>', 'how progress is shown').choices(['auto', 'bar', 'lines', 'off']).default('auto'),
     )
-    .option('-v, --verbose', 'say more')
+    .option('-v, --verbose', 'say what was found and decided')
     .option('-q, --quiet', 'say errors only')
     .option('-i, --identity <file>', 'a private key for SSH; may be given again', collect, [])
     .option('-F, --ssh-config <file>', 'an ssh_config file instead of the usual ones')

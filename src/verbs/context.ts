@@ -18,6 +18,8 @@ export { parsePlatform } from '../image/platform.ts'
 /** What a verb tells while it runs. */
 export type Event =
   | { readonly kind: 'warning'; readonly code: string; readonly message: string }
+  /** What it found and decided, for who wants to know more. */
+  | { readonly kind: 'detail'; readonly message: string }
   | { readonly kind: 'scan'; readonly entries: number; readonly bytes: number }
   | { readonly kind: 'send'; readonly contents: number; readonly ofContents: number; readonly sent: number }
   | { readonly kind: 'step'; readonly step: 'scan' | 'connect' | 'plan' | 'send' | 'apply' | 'done' }
@@ -87,7 +89,11 @@ export async function connect(host: HostRef, context: Context): Promise<Connecte
       session,
       traffic: transport.traffic,
       direct: host.kind === 'local',
-      survey: async (container) => readSurvey((await session.ask(['survey', container ?? '-'])).records),
+      survey: async (container) => {
+        const survey = readSurvey((await session.ask(['survey', container ?? '-'])).records)
+        context.onEvent({ kind: 'detail', message: `${hostText(host)} ${surveyText(survey)}` })
+        return survey
+      },
       async [Symbol.asyncDispose]() {
         await session[Symbol.asyncDispose]()
         await transport[Symbol.asyncDispose]()
@@ -103,6 +109,13 @@ export async function connect(host: HostRef, context: Context): Promise<Connecte
 async function overSsh(host: HostRef & { kind: 'ssh' }, context: Context): Promise<Transport> {
   const ssh = await import('../host/ssh.ts')
   return ssh.connectSsh(host, sshOptions(context))
+}
+
+function surveyText({ tools, trees }: Survey): string {
+  const tar = { gnu: 'GNU tar', busybox: 'BusyBox tar', none: 'no tar' }[tools.tar]
+  const codecs = (['zstd', 'xz', 'gzip'] as const).filter(tools.has)
+  const found = [tar, ...codecs, ...(tools.has('overlay') ? ['overlayfs'] : [])].join(', ')
+  return `has ${found}; its store on ${escapeControls(tools.filesystem)} has ${trees.length} trees`
 }
 
 function sshOptions({ login, ask }: Context): Parameters<typeof connectSsh>[1] {
