@@ -200,7 +200,10 @@ function ship(command: Command): Command {
         .default([], 'nothing'),
     )
     .option('--allow-devices', 'ship device nodes that reach hardware')
-    .option('--cmd <word...>', 'the command and its arguments (default: what an image says, else /bin/sh)')
+    .option(
+      '--cmd <word...>',
+      'the command and its arguments, -x as --cmd=-x (default: what an image says, else /bin/sh)',
+    )
     .option('--env <name=value>', 'a variable; may be given again', collect, [])
     .option('--cwd <dir>', 'the working directory (default: what an image says, else /)')
     .option('--user <uid[:gid]>', 'who runs the command (default: what an image says, else 0:0)')

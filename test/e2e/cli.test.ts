@@ -180,12 +180,12 @@ describe('varve', () => {
 
   test('push --cmd, --env, --cwd and --user say what runs; --rootfs copy mounts nothing', async () => {
     const flags = ['--env', 'A=1', '--env', 'PATH=/bin', '--cwd', '/d', '--user', '7:8', '--rootfs', 'copy']
-    await varveData(['push', one(), 'local:run', ...flags, ...common, '--cmd', '/f', 'x y'])
+    await varveData(['push', one(), 'local:run', ...flags, ...common, '--cmd', '/f', 'x y', '--cmd=-z'])
     const { process } = JSON.parse(readFileSync(`${current('run')}/config.json`, 'utf8')) as { process: object }
-    expect(process).toMatchObject({ args: ['/f', 'x y'], env: ['A=1', 'PATH=/bin'], cwd: '/d', user: { uid: 7, gid: 8 } })
+    expect(process).toMatchObject({ args: ['/f', 'x y', '-z'], env: ['A=1', 'PATH=/bin'], cwd: '/d', user: { uid: 7, gid: 8 } })
     expect(readFileSync(`${current('run')}/rootfs/f`, 'utf8')).toBe('one')
     expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(path('store/c/run/'))
-    for (const bad of [['--env', 'A'], ['--cwd', 'd'], ['--user', 'root;id']])
+    for (const bad of [['--env', 'A'], ['--cwd', 'd'], ['--user', 'root;id'], ['--cmd', '']])
       expect(await varveError(['push', one(), 'local:run', ...bad, ...common])).toMatchObject({ code: 'E_CONFIG', status: 2 })
   }) // prettier-ignore
 
