@@ -118,6 +118,8 @@ describe('encodeDelta()', () => {
   test('fails where contents are shorter or longer than the plan says', async () => {
     for (const wrong of ['xxxx', 'xxxxxx'])
       for (const codec of ['none', 'zstd'] as const)
-        await expect(encoded({ codec, contents: () => Buffer.from(wrong) })).rejects.toThrow()
+        await expect(encoded({ codec, contents: () => Buffer.from(wrong) })).rejects.toMatchObject({
+          code: 'E_SOURCE_CHANGED',
+        })
   })
 })
