@@ -47,7 +47,10 @@ export function rewriteConfig(text: string, rootPath: string): string {
   }
   if (typeof config !== 'object' || config === null || typeof config['ociVersion'] !== 'string')
     throw new VarveError('E_CONFIG', 'cannot use config.json: it has no ociVersion')
-  return print({ ...config, root: { ...(config['root'] as Json | undefined), path: rootPath } })
+  const root = config['root'] ?? {}
+  if (typeof root !== 'object' || Array.isArray(root))
+    throw new VarveError('E_CONFIG', 'cannot use config.json: its root is no object')
+  return print({ ...config, root: { ...root, path: rootPath } })
 }
 
 /**
@@ -87,7 +90,7 @@ export function minimalConfig(run: Process, hostname: string, rootPath: string):
     process: {
       terminal: false,
       user: parseUser(run.user),
-      args: run.args ?? ['/bin/sh'],
+      args: command(run.args ?? ['/bin/sh']),
       env: environment(run.env),
       cwd: absolute(run.cwd ?? '/'),
       capabilities: { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
@@ -161,8 +164,23 @@ function environment(given: readonly string[]): string[] {
   return given.some((item) => item.startsWith('PATH=')) ? [...given] : [DEFAULT_PATH, ...given]
 }
 
+function command(args: readonly string[]): readonly string[] {
+  if (args[0] === undefined || args[0] === '' || args.some((word) => word.includes('\0')))
+    throw new VarveError(
+      'E_CONFIG',
+      `cannot use "${escapeControls(args.join(' ').slice(0, 200))}" as the command: it is empty, or has a NUL byte`,
+      { hint: 'write for example --cmd /bin/sh --cmd=-c --cmd "echo hello"' },
+    )
+  return args
+}
+
+/** A path in /proc may lead out of the container, however it is written: CVE-2024-21626. */
 function absolute(cwd: string): string {
-  if (!cwd.startsWith('/') || cwd.includes('\0') || /^\/+proc(?:\/|$)/.test(cwd))
+  const parts: string[] = []
+  for (const part of cwd.split('/'))
+    if (part === '..') parts.pop()
+    else if (part !== '' && part !== '.') parts.push(part)
+  if (!cwd.startsWith('/') || cwd.includes('\0') || parts[0] === 'proc')
     throw new VarveError(
       'E_CONFIG',
       `cannot use "${escapeControls(cwd)}" as the working directory: it is not absolute, or lies in /proc`,

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { VarveError } from '../errors.ts'
-import { parsePlatform, type Context, type Question } from '../verbs/context.ts'
+import { checkHostPath, parsePlatform, type Context, type Question } from '../verbs/context.ts'
 import type { Output } from './output.ts'
 
 export type CommonOptions = {
@@ -33,6 +33,7 @@ export function makeContext(
 ): Context {
   if (options.verbose === true && options.quiet === true)
     throw new VarveError('E_USAGE', 'cannot be verbose and quiet at once', { hint: 'leave out -v or -q' })
+  for (const path of [options.store, options.bundleDir]) checkHostPath(path)
   const { env } = process
   const home = env['HOME'] ?? homedir()
   const state = options.stateDir ?? join(env['XDG_STATE_HOME'] ?? join(home, '.local', 'state'), 'varve')

@@ -21,11 +21,10 @@ export async function main(process: Process): Promise<void> {
   try {
     process.exitCode = await Promise.race([makeProgram(process, undo), interrupt])
   } catch (error) {
-    if (error instanceof CommanderError) {
-      if (json && error.exitCode !== 0)
-        printJson(process, new VarveError('E_USAGE', error.message.replace(/^error: /, '')))
+    // help and version are printed already
+    if (error instanceof CommanderError && /^commander\.(?:help|version)/.test(error.code))
       process.exitCode = error.exitCode === 0 ? 0 : exitStatus.E_USAGE
-    } else process.exitCode = report(process, error, json)
+    else process.exitCode = report(process, error instanceof CommanderError ? usage(error) : error, json)
   }
   // sockets and children of an abandoned run must not keep the process
   if (process.exitCode !== exitStatus.E_INTERRUPTED) return
@@ -52,6 +51,18 @@ function interruptible(process: Process): Promise<never> {
 function wantsJson(argv: readonly string[]): boolean {
   return argv.some(
     (word, i) => word === '--json' || word === '--format=json' || (word === 'json' && argv[i - 1] === '--format'),
+  )
+}
+
+/** What commander says may quote the command line as it stands; its guess at what was meant becomes the hint. */
+function usage({ message }: CommanderError): VarveError {
+  const [, what = '', meant] = /^(?:error: )?(.*?)\.?(?:\n\(Did you mean (.*)\?\))?$/s.exec(message) ?? []
+  return new VarveError(
+    'E_USAGE',
+    `cannot read the command line: ${escapeControls(what.replace(' is invalid. ', ' is invalid: '))}`,
+    {
+      hint: meant === undefined ? 'varve --help lists what there is' : `did you mean ${escapeControls(meant)}?`,
+    },
   )
 }
 

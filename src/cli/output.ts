@@ -10,6 +10,7 @@ export class Output {
   private readonly json: boolean
   private readonly kind: Kind
   private readonly quiet: boolean
+  private readonly verbose: boolean
   private shown = ''
   private lastDraw = 0
   private paused = false
@@ -19,6 +20,7 @@ export class Output {
     this.process = process
     this.json = options.json === true || options.format === 'json'
     this.quiet = options.quiet === true
+    this.verbose = options.verbose === true
     this.kind = kindOf(process, options)
   }
 
@@ -34,6 +36,10 @@ export class Output {
       if (this.quiet) return
       this.clear()
       this.process.stderr.write(`varve: warning: ${event.message} [${event.code}]\n`)
+    } else if (event.kind === 'detail') {
+      if (!this.verbose) return
+      this.clear()
+      this.process.stderr.write(`varve: ${event.message}\n`)
     } else if (event.kind === 'step') this.step(event.step)
     else if (this.kind === 'bar') this.draw(event)
   }
@@ -56,7 +62,7 @@ export class Output {
     else if (step !== 'done') this.process.stderr.write(`${stepWords[step]}\n`)
   }
 
-  private draw(event: Exclude<Event, { kind: 'warning' | 'step' }>): void {
+  private draw(event: Exclude<Event, { kind: 'warning' | 'detail' | 'step' }>): void {
     const now = performance.now()
     if (now - this.lastDraw < 100) return
     this.lastDraw = now

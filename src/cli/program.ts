@@ -41,10 +41,13 @@ export async function makeProgram(process: NodeJS.Process, undo: Set<() => Promi
       "Ships a container's root filesystem to a host without a container engine, and sends only what that host lacks.",
     )
     .version('0.1.0')
-    .showHelpAfterError('(varve --help lists what there is)')
-    .showSuggestionAfterError()
     .exitOverride()
-    .configureOutput({ writeOut: (text) => process.stdout.write(text), writeErr: (text) => process.stderr.write(text) })
+    .configureOutput({
+      writeOut: (text) => process.stdout.write(text),
+      writeErr: (text) => process.stderr.write(text),
+      // main says it, with what stood on the command line escaped
+      outputError: () => {},
+    })
     .addHelpText(
       'after',
       `
@@ -172,7 +175,7 @@ function common(command: Command): Command {
     .addOption(
       new Option('--progress <kind>', 'how progress is shown').choices(['auto', 'bar', 'lines', 'off']).default('auto'),
     )
-    .option('-v, --verbose', 'say more')
+    .option('-v, --verbose', 'say what was found and decided')
     .option('-q, --quiet', 'say errors only')
     .option('-i, --identity <file>', 'a private key for SSH; may be given again', collect, [])
     .option('-F, --ssh-config <file>', 'an ssh_config file instead of the usual ones')
@@ -197,7 +200,10 @@ function ship(command: Command): Command {
         .default([], 'nothing'),
     )
     .option('--allow-devices', 'ship device nodes that reach hardware')
-    .option('--cmd <word...>', 'the command and its arguments (default: what an image says, else /bin/sh)')
+    .option(
+      '--cmd <word...>',
+      'the command and its arguments, -x as --cmd=-x (default: what an image says, else /bin/sh)',
+    )
     .option('--env <name=value>', 'a variable; may be given again', collect, [])
     .option('--cwd <dir>', 'the working directory (default: what an image says, else /)')
     .option('--user <uid[:gid]>', 'who runs the command (default: what an image says, else 0:0)')

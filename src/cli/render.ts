@@ -1,5 +1,4 @@
 // Results as text for a person; JSON is the form for scripts.
-import { printable } from '../model/bytes.ts'
 import type { Collected } from '../verbs/gc.ts'
 import type { Diagnosis } from '../verbs/doctor.ts'
 import type { Planned } from '../verbs/plan.ts'
@@ -48,7 +47,7 @@ export function planned(itemize: boolean): (planned: Planned) => string {
       ? items
           .map(
             (item) =>
-              `  ${item.action.padEnd(5)} ${printable(item.path === '' ? '.' : item.path)}${item.from === undefined ? '' : ` (from ${printable(item.from)})`}\n`,
+              `  ${item.action.padEnd(5)} ${item.path === '' ? '.' : item.path}${item.from === undefined ? '' : ` (from ${item.from})`}\n`,
           )
           .join('')
       : ''

@@ -1,4 +1,5 @@
 // What a host is and holds, read from its records: tools, space, trees, containers and their generations.
+import { escapeControls } from '../model/bytes.ts'
 import { parseContainerName, type ContainerName } from '../model/names.ts'
 import { misread, number, treeIdOf, type Words } from './replies.ts'
 
@@ -65,6 +66,7 @@ export function readSurvey(records: readonly Words[]): Survey {
   const trees: string[] = []
   const stacks: string[][] = []
   const containers = new Map<string, Container & { generations: Generation[] }>()
+  const generations = new Set<string>()
   let epoch: string | undefined
   for (const [kind, ...words] of records) {
     if (kind === 'probe') probe.set(words[0] ?? '', words.slice(1).join(' '))
@@ -73,11 +75,16 @@ export function readSurvey(records: readonly Words[]): Survey {
     else if (kind === 'stack') stacks.push(stackOf(words[0]))
     else if (kind === 'container') {
       const container = containerOf(words)
+      if (containers.has(container.name)) throw misread('it has a container twice')
       containers.set(container.name, container)
     } else if (kind === 'generation') {
       const container = containers.get(words[0] ?? '')
       if (container === undefined) throw misread('a generation has no container')
-      container.generations.push(generationOf(words))
+      const generation = generationOf(words)
+      const key = `${container.name} ${generation.number}`
+      if (generations.has(key)) throw misread('it has a generation twice')
+      generations.add(key)
+      container.generations.push(generation)
     } else throw misread('it has a record of an unknown kind')
   }
   for (const container of containers.values()) container.generations.sort((a, b) => a.number - b.number)
@@ -93,12 +100,20 @@ function epochOf(text: string | undefined): string {
 function containerOf(words: Words): Container & { generations: Generation[] } {
   const [name = '', , current, , next, , mounted, , linked] = words
   return {
-    name: parseContainerName(name),
+    name: nameOf(name),
     current: number(current),
     next: number(next),
     mounted: mounted === 'yes',
     linked: linked === 'yes',
     generations: [],
+  }
+}
+
+function nameOf(text: string): ContainerName {
+  try {
+    return parseContainerName(text)
+  } catch {
+    throw misread(`"${escapeControls(text.slice(0, 80), 0x7e)}" is no container name`)
   }
 }
 

@@ -18,6 +18,8 @@ export { parsePlatform } from '../image/platform.ts'
 /** What a verb tells while it runs. */
 export type Event =
   | { readonly kind: 'warning'; readonly code: string; readonly message: string }
+  /** What it found and decided, for who wants to know more. */
+  | { readonly kind: 'detail'; readonly message: string }
   | { readonly kind: 'scan'; readonly entries: number; readonly bytes: number }
   | { readonly kind: 'send'; readonly contents: number; readonly ofContents: number; readonly sent: number }
   | { readonly kind: 'step'; readonly step: 'scan' | 'connect' | 'plan' | 'send' | 'apply' | 'done' }
@@ -71,7 +73,7 @@ export function spoolDirectoryOf(context: Context): string {
 
 /** Connects and becomes root. Throws the errors of the transport and of the session. */
 export async function connect(host: HostRef, context: Context): Promise<Connected> {
-  for (const path of [context.store, context.bundles]) checkPath(path)
+  for (const path of [context.store, context.bundles]) checkHostPath(path)
   context.onEvent({ kind: 'step', step: 'connect' })
   const transport = host.kind === 'local' ? connectLocal() : await overSsh(host, context)
   try {
@@ -87,7 +89,11 @@ export async function connect(host: HostRef, context: Context): Promise<Connecte
       session,
       traffic: transport.traffic,
       direct: host.kind === 'local',
-      survey: async (container) => readSurvey((await session.ask(['survey', container ?? '-'])).records),
+      survey: async (container) => {
+        const survey = readSurvey((await session.ask(['survey', container ?? '-'])).records)
+        context.onEvent({ kind: 'detail', message: `${hostText(host)} ${surveyText(survey)}` })
+        return survey
+      },
       async [Symbol.asyncDispose]() {
         await session[Symbol.asyncDispose]()
         await transport[Symbol.asyncDispose]()
@@ -105,6 +111,13 @@ async function overSsh(host: HostRef & { kind: 'ssh' }, context: Context): Promi
   return ssh.connectSsh(host, sshOptions(context))
 }
 
+function surveyText({ tools, trees }: Survey): string {
+  const tar = { gnu: 'GNU tar', busybox: 'BusyBox tar', none: 'no tar' }[tools.tar]
+  const codecs = (['zstd', 'xz', 'gzip'] as const).filter(tools.has)
+  const found = [tar, ...codecs, ...(tools.has('overlay') ? ['overlayfs'] : [])].join(', ')
+  return `has ${found}; its store on ${escapeControls(tools.filesystem)} has ${trees.length} trees`
+}
+
 function sshOptions({ login, ask }: Context): Parameters<typeof connectSsh>[1] {
   return {
     user: login.user,
@@ -117,8 +130,8 @@ function sshOptions({ login, ask }: Context): Parameters<typeof connectSsh>[1] {
   }
 }
 
-/** Overlayfs reads `:`, `,` and `\` in paths as its own, and a path must mean the same in every shell. */
-function checkPath(path: string): void {
+/** Overlayfs reads `:`, `,` and `\` in paths as its own, and a path must mean the same in every shell. Throws E_USAGE. */
+export function checkHostPath(path: string): void {
   if (!/^\/[A-Za-z0-9_./-]+$/.test(path) || path.split('/').includes('..'))
     throw new VarveError(
       'E_USAGE',

@@ -1,6 +1,7 @@
 // plan: what push would do and the exact bytes of its delta; changes nothing on the host.
 import { open, type FileHandle } from 'node:fs/promises'
 import { VarveError, messageOf } from '../errors.ts'
+import { printable } from '../model/bytes.ts'
 import type { Step } from '../model/plan.ts'
 import { connect, manifestOf, type Context } from './context.ts'
 import { changesOf, deltaOf, isCurrent, nowOf, plansFor, wantedOn, type ShipOptions } from './prepare.ts'
@@ -15,6 +16,7 @@ export type Planned = {
   readonly items: readonly Item[]
 }
 
+/** Paths are as `printable` shows them; the root's is empty. */
 export type Item = { readonly action: Step['kind'] | 'drop'; readonly path: string; readonly from?: string }
 
 /** `output` is a file that gets the delta's bytes. */
@@ -41,11 +43,11 @@ export async function plan(
   }
   await file?.sync()
   const items = shipments.flatMap(({ plan }): Item[] => [
-    ...plan.drop.map((path) => ({ action: 'drop' as const, path })),
+    ...plan.drop.map((path) => ({ action: 'drop' as const, path: printable(path) })),
     ...plan.steps.map((step) => ({
       action: step.kind,
-      path: step.entry.path,
-      ...('from' in step ? { from: step.from.path } : {}),
+      path: printable(step.entry.path),
+      ...('from' in step ? { from: printable(step.from.path) } : {}),
     })),
   ])
   context.onEvent({ kind: 'step', step: 'done' })

@@ -8,7 +8,7 @@ import type { Container, Generation, Survey } from '../host/survey.ts'
 import { byteString } from '../model/bytes.ts'
 import { decodeManifest } from '../model/manifest.ts'
 import { hostText, type SourceRef, type Target } from '../model/names.ts'
-import type { Changes, Plan } from '../model/plan.ts'
+import type { Changes, Plan, Step } from '../model/plan.ts'
 import { filesOf, type Tree } from '../model/tree.ts'
 import { checkDevices } from '../plan/devices.ts'
 import type { Loss } from '../plan/loss.ts'
@@ -130,11 +130,18 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse = true): Promise
       lacking.length > 0 && others.length > 0 ? at.manifest.find(lacking, others) : new Map<string, never>()
     // by the time that the next one is unpacked the host has this one
     held.push(layer.id)
-    return {
-      layer,
-      plan: makePlan({ target: { id: layer.id, tree }, base, elsewhere, stacked: wanted.layers.length > 1 }),
-    }
+    const plan = makePlan({ target: { id: layer.id, tree }, base, elsewhere, stacked: wanted.layers.length > 1 })
+    at.context.onEvent({ kind: 'detail', message: planText(plan) })
+    return { layer, plan }
   })
+}
+
+function planText({ tree, base, drop, steps }: Plan): string {
+  const count = (kind: Step['kind']): number => steps.filter((step) => step.kind === kind).length
+  return (
+    `tree ${tree.slice(0, 12)} ${base === undefined ? 'from nothing' : `from ${base.slice(0, 12)}`}: ` +
+    `${drop.length} dropped, ${count('make')} made, ${count('send')} sent, ${count('link')} linked, ${count('copy')} copied`
+  )
 }
 
 /** What changes for the container, as far as what it stands on is known here. */
