@@ -8,7 +8,7 @@ verb_activate() {
   text=${text%x}
   [ ${#text} -eq "$size" ] || die E_PROTO 'cannot read config.json: it is cut'
   open_store
-  take_lock 10
+  take_lock 60
   recover
   for tree in $(trees_of "$stack"); do need_whole "$tree"; done
   new_generation || exit 1

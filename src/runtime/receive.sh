@@ -11,7 +11,7 @@ verb_receive() {
   fi
   [ "$base" = - ] || need_id "$base"
   open_store
-  take_lock 10
+  take_lock 60
   recover
   : step recovered
   install_runtime
