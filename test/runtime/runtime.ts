@@ -130,8 +130,10 @@ export class Bench {
     return new Promise((resolve) => {
       child.stdout.on('data', (chunk: Buffer) => {
         said += chunk.toString('latin1')
-        const answers = said.split('\n').filter((line) => line === 'ok' || line.startsWith('die ')).length
-        if (asked <= answers && !child.stdin.writableEnded) next()
+        const answers = said.split('\n').filter((line) => line === 'ok').length
+        // like a client, it asks no more once it was refused
+        if (/^die /m.test(said)) child.stdin.end()
+        else if (asked <= answers && !child.stdin.writableEnded) next()
       })
       child.once('close', () => {
         clearTimeout(timer)
