@@ -27,7 +27,7 @@ export async function busyboxDelta(from: string, to: string): Promise<Delta> {
     }),
   )
   if (base === undefined || target === undefined) throw new Error('there are two trees')
-  const plan = makePlan({ target, base, elsewhere: new Map() })
+  const plan = makePlan({ target, base, elsewhere: new Map(), stacked: false })
   const delta = encodeDelta(plan, {
     tree: target.tree,
     dialect: 'gnu',
