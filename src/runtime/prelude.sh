@@ -209,6 +209,7 @@ recover() {
 
 sweep() {
   rm -rf "$store"/stage/* "$store"/in/* "$store"/*.tmp.* "$store"/tree/*.tmp.*
+  rm -f "$store"/runtime/*.tmp.* "$store"/c/*/bundle/*/config.json.tmp.*
   for left in "$store"/tx/*; do
     reader=${left#"$store/tx/read."} && reader=${reader%%.*}
     is_number "$reader" && [ -d "/proc/$reader" ] || rm -rf "$left"

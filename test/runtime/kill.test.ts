@@ -84,6 +84,18 @@ describe.each(ways)('under $name', (way) => {
   })
 })
 
+test.each(['tx/intent', 'epoch', 'config.json', 'gen/2'])(
+  'a kill while %s is half written leaves no half',
+  async (file) => {
+    const [way] = ways
+    const text = runtimeText.replace('cat >"$1.tmp.$$" && sync', (line) =>
+      line.replace('&&', `&& case $1 in */${file}) kill -9 0 ;; esac &&`),
+    )
+    expect(text).not.toBe(runtimeText)
+    expect(way && (await killed(way, { text }))).toBe(1)
+  },
+)
+
 test('20 kills at any time leave old or new, and the next push converges', async () => {
   const seed = Number(process.env['VARVE_TEST_SEED'] ?? Date.now() % 2 ** 31)
   console.log(`seed of the kills: VARVE_TEST_SEED=${seed}`)
