@@ -26,6 +26,8 @@ export type SshSettings = {
   readonly globalKnownHosts: readonly string[]
   readonly hostKeyAlias: string | undefined
   readonly acceptNew: boolean
+  /** How often a silent host is asked for a sign of life, and how many may stay unanswered. */
+  readonly alive: { readonly intervalMs: number; readonly most: number }
 }
 
 export type ConfigOptions = {
@@ -42,6 +44,7 @@ type Words = ReadonlyMap<string, readonly string[]>
 
 const SYSTEM_CONFIG = '/etc/ssh/ssh_config'
 const DEFAULT_KEYS = ['~/.ssh/id_ed25519', '~/.ssh/id_ecdsa', '~/.ssh/id_rsa']
+const ALIVE = { intervalMs: 15_000, most: 4 }
 const INCLUDE_DEPTH = 16
 
 /** Throws E_CONFIG for a configuration that is broken or asks for what varve cannot do. */
@@ -76,7 +79,13 @@ export async function resolveSsh(host: SshHost, options: ConfigOptions): Promise
     globalKnownHosts: paths('globalknownhostsfile', ['/etc/ssh/ssh_known_hosts', '/etc/ssh/ssh_known_hosts2']),
     hostKeyAlias: one('hostkeyalias'),
     acceptNew: one('stricthostkeychecking') === 'accept-new',
+    alive: aliveOf(Number(one('serveraliveinterval') ?? 0), Number(one('serveralivecountmax') ?? 3)),
   }
+}
+
+/** ssh asks for none unless told to; here a dead link must end some time. */
+function aliveOf(seconds: number, most: number): SshSettings['alive'] {
+  return seconds > 0 && most > 0 ? { intervalMs: seconds * 1000, most } : ALIVE
 }
 
 function jumpsOf(host: SshHost, list: string): SshHost[] {

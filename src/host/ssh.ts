@@ -167,8 +167,8 @@ async function login(hop: Hop, session: Session, stream: Duplex): Promise<Client
       username: settings.user,
       algorithms: { ...ALGORITHMS, serverHostKey: hostKeyOrder(typesFor(hostKeyName(hop), lines)) },
       readyTimeout: 0,
-      keepaliveInterval: 15_000,
-      keepaliveCountMax: 4,
+      keepaliveInterval: settings.alive.intervalMs,
+      keepaliveCountMax: settings.alive.most,
       hostVerifier: hostVerifier(hop, { session, ask, fail }),
       authHandler: (methods, _partial, next) => {
         callbackify(attempts.next)(methods, (error, attempt) => {

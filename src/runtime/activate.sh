@@ -8,7 +8,7 @@ verb_activate() {
   text=${text%x}
   [ ${#text} -eq "$size" ] || die E_PROTO 'cannot read config.json: it is cut'
   open_store
-  take_lock 10
+  take_lock 60
   recover
   for tree in $(trees_of "$stack"); do need_whole "$tree"; done
   new_generation || exit 1
@@ -17,17 +17,20 @@ verb_activate() {
 # The generation's own rooms first, then its record, then the switch; a number once begun is never used again.
 new_generation() {
   container=$store/c/$name
-  mkdir -p "$container/gen" "$container/bundle" "$container/up" "$container/data" || die E_IO "cannot write below $container"
+  mkdir -p "$container/gen" "$container/bundle" "$container/up" "$container/data" 2>"$store/tx/err" || die_of "make $container"
   find_current "$name"
   [ "$current" = "$expected" ] || die E_CONFLICT "cannot switch $name: generation $current is current now, not $expected"
   [ "$(next_of "$name")" = "$number" ] || die E_CONFLICT "cannot switch $name: generation $number was begun by another push"
   bundle=$container/bundle/$number
-  mkdir "$bundle" && mkdir -m 0000 "$bundle/rootfs" 2>"$store/tx/err" || die_of 'make the bundle'
+  mkdir "$bundle" 2>"$store/tx/err" || die_of 'make the bundle'
+  begun=$number
+  mkdir -m 0000 "$bundle/rootfs" 2>"$store/tx/err" || die_of 'make the bundle'
   printf %s "$text" | put "$bundle/config.json" || die_of 'write config.json'
   : step bundled
   case $rootfs in
   overlay)
-    fresh_upper && mount_generation "$name" "$number" "$stack" || die E_OVERLAY "cannot mount the root filesystem: $(head -n 1 "$store/tx/err")"
+    fresh_upper || die_of 'make the writable layer'
+    mount_generation "$name" "$number" "$stack" || die_of_mount
     ;;
   copy)
     is_id "$stack" || die E_PROTO 'cannot copy the root filesystem: it has several layers'
@@ -49,6 +52,14 @@ new_generation() {
   converge "$name" || exit 1
   rm -rf "$store"/tx/*
   printf 'generation %s\n' "$number"
+}
+
+# What failed before the switch takes no space; its number stays taken by an empty bundle.
+abandon() {
+  [ "$(readlink "$container/current")" != "gen/$begun" ] || return 0
+  rm -f "$container/gen/$begun"
+  [ "$(mounted "$name" "$begun")" = no ] || umount "$container/bundle/$begun/rootfs" || return 0
+  rm -rf "$container/up/$begun" "$container/bundle/$begun"/*
 }
 
 # An upper of its own for each generation; its root shows through as the container's root, so it looks like the tree's.

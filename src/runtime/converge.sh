@@ -14,7 +14,7 @@ converge() {
   find_current "$1" && at=$current
   read_record "$1" "$at" || die E_STORE_DAMAGED "cannot read $store/c/$1/gen/$at: it is not whole"
   if [ "$gen_rootfs" = overlay ]; then
-    mount_generation "$1" "$at" "$gen_stack" || die E_OVERLAY "cannot mount the root filesystem: $(head -n 1 "$store/tx/err")"
+    mount_generation "$1" "$at" "$gen_stack" || die_of_mount
   fi
   link_bundle "$1" "$at"
   for older in "$store/c/$1"/bundle/*; do
@@ -30,6 +30,12 @@ mount_generation() {
   layers=lowerdir=$lower,upperdir=$store/c/$1/up/$2/u,workdir=$store/c/$1/up/$2/w
   mount -t overlay -o "$layers,index=off,metacopy=off,redirect_dir=nofollow,xino=off,nodev" overlay "$store/c/$1/bundle/$2/rootfs" 2>"$store/tx/err" ||
     mount -t overlay -o "$layers,nodev" overlay "$store/c/$1/bundle/$2/rootfs" 2>"$store/tx/err"
+}
+
+# E_OVERLAY lets a client make a copy instead, which is no help where there is no space.
+die_of_mount() {
+  ! is_full && ! grep -q 'No space left' "$store/tx/err" || no_space 'mount the root filesystem'
+  die E_OVERLAY "cannot mount the root filesystem: $(head -n 1 "$store/tx/err")"
 }
 
 check_bundle_link() {

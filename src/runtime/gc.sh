@@ -9,8 +9,8 @@ verb_gc() {
   [ -e "$store/format" ] || return 0
   take_lock 10
   if [ "$dry" = no ]; then
+    rm -rf "$store/reserve"
     recover
-    rm -f "$store/reserve"
   fi
   needed=$newline
   for known in "$store"/c/*; do

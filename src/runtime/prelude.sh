@@ -29,18 +29,31 @@ die() {
 die_of() {
   said=$(tail -n 3 "$store/tx/err" 2>/dev/null | tr '\n' ' ' | tr -d '\000-\037\177' | cut -c1-500)
   case $(cat "$store/tx/err" 2>/dev/null) in
-  *"No space left"*) die E_NOSPACE "cannot $1: no space left on $store" ;;
+  *"No space left"*) no_space "$1" ;;
   *"uota exceeded"*) die E_NOSPACE "cannot $1: the disk quota is used up on $store" ;;
   *"Read-only file system"*) die E_ROFS "cannot $1: $store is read-only" ;;
   *"Input/output error"*) die E_IO "cannot $1: input/output error below $store" ;;
   esac
   [ -w "$store" ] || die E_ROFS "cannot $1: $store is read-only"
-  [ "$(free_kib)" -gt 64 ] || die E_NOSPACE "cannot $1: no space left on $store"
+  ! is_full || no_space "$1"
   die E_IO "cannot $1: $said"
 }
 
+no_space() {
+  ! lacks_inodes || die E_NOINODES "cannot $1: no inodes left on $store"
+  die E_NOSPACE "cannot $1: no space left on $store"
+}
+
+# A full disk may not even take the words of the tool that failed; some of what it took is free again by now.
+is_full() { lacks_inodes || [ "$(free_kib)" -le 64 ]; }
+lacks_inodes() {
+  inodes=$(free_inodes)
+  [ "${inodes:-16}" -lt 16 ]
+}
+
 free_kib() { df -Pk "$store" 2>/dev/null | awk 'NR == 2 { print $4 }'; }
-free_inodes() { df -Pi "$store" 2>/dev/null | awk 'NR == 2 && $4 ~ /^[0-9]+$/ { print $4 }'; }
+# Nothing where the file system makes inodes as it needs them.
+free_inodes() { df -Pi "${1-$store}" 2>/dev/null | awk 'NR == 2 && $2 > 0 && $4 ~ /^[0-9]+$/ { print $4 }'; }
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -132,13 +145,24 @@ no_store() { die E_STORE "cannot use \"$store\" as the store: $1"; }
 
 # take_lock SECONDS: waits for the store's lock; the kernel drops it when the last process that holds it is gone.
 take_lock() {
+  held=
   if has flock; then
     exec 9>>"$store/lock" || die_of 'lock the store'
     flock -w "$1" 9 2>/dev/null || flock -n 9 || die E_LOCKED "cannot lock $store: another varve works on it"
   else
     take_directory_lock "$1"
   fi
+  trap leave EXIT
 }
+
+# What a verb that failed had begun goes while the lock is still held.
+leave() {
+  if [ "$?" != 0 ]; then
+    [ -z "${begun-}" ] || abandon
+    sweep
+  fi
+  [ -z "$held" ] || rm -rf "$held"
+} 2>/dev/null
 
 # Without flock: a directory in /run, which a reboot empties. It comes into being with its owner in it, by one rename: the
 # process that runs the verb and its start time. Tools that outlive it carry the lock's mark in their environment.
@@ -164,7 +188,6 @@ take_directory_lock() {
     sleep 1
     waited=$((waited + 1))
   done
-  trap 'rm -rf "$held"' EXIT
 }
 
 # One at a time, under a second directory. Who is dead stays dead, so a lock that names the dead before and after the look
@@ -183,7 +206,19 @@ scratch() { mktemp -d "$store/tx/read.$$.XXXXXX"; }
 
 # Under the lock, before anything is changed: what a dead runtime left is nobody's.
 recover() {
+  sweep
+  now=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+  if [ "$now" != "$(cat "$store/boot" 2>/dev/null)" ]; then
+    make_room
+    # trees published before an unclean stop may miss data that never reached the disk
+    for known in "$store"/tree/*/ok; do [ ! -e "$known" ] || touch "${known%/ok}/suspect" || die_of 'note the boot'; done
+    printf '%s\n' "$now" | put "$store/boot" || die_of 'note the boot'
+  fi
+}
+
+sweep() {
   rm -rf "$store"/stage/* "$store"/in/* "$store"/*.tmp.* "$store"/tree/*.tmp.*
+  rm -f "$store"/runtime/*.tmp.* "$store"/c/*/bundle/*/config.json.tmp.*
   for left in "$store"/tx/*; do
     reader=${left#"$store/tx/read."} && reader=${reader%%.*}
     is_number "$reader" && [ -d "/proc/$reader" ] || rm -rf "$left"
@@ -192,17 +227,23 @@ recover() {
   for left in "$store"/c/*/.cur.* "$store"/c/*/gen/*.tmp.* "$bundles"/.varve.*; do
     if [ -L "$left" ] || [ -e "$left" ]; then rm -f "$left"; fi
   done
-  now=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
-  if [ "$now" != "$(cat "$store/boot" 2>/dev/null)" ]; then
-    # trees published before an unclean stop may miss data that never reached the disk
-    for known in "$store"/tree/*/ok; do [ ! -e "$known" ] || : >"${known%/ok}/suspect"; done
-    printf '%s\n' "$now" | put "$store/boot" || die_of 'note the boot'
-  fi
 }
 
-# Space that gc and rollback give up first, so that both work on a full disk.
+# Blocks and inodes that gc and rollback give up first, so that both work on a full disk.
 fill_reserve() {
-  [ -e "$store/reserve" ] || head -c 8388608 /dev/zero >"$store/reserve" 2>/dev/null || rm -f "$store/reserve"
+  [ ! -d "$store/reserve" ] || return 0
+  rm -f "$store/reserve"
+  (
+    mkdir "$store/reserve" && cd "$store/reserve" && head -c 8388608 /dev/zero >blocks || exit 1
+    for inode in 0 1 2 3 4 5 6 7; do
+      touch "$inode.0" "$inode.1" "$inode.2" "$inode.3" || exit 1
+    done
+  ) 2>/dev/null || rm -rf "$store/reserve"
+}
+
+make_room() {
+  inodes=$(free_inodes)
+  [ "$(free_kib)" -gt 4096 ] && [ "${inodes:-32}" -ge 32 ] || rm -rf "$store/reserve"
 }
 
 empty_trash() {

@@ -16,7 +16,7 @@ verb_probe() {
   while [ ! -d "$at" ]; do at=$(dirname "$at"); done
   say filesystem "$(stat -f -c %T "$at" 2>/dev/null)"
   say free_kib "$(df -Pk "$at" 2>/dev/null | awk 'NR == 2 { print $4 }')"
-  say free_inodes "$(df -Pi "$at" 2>/dev/null | awk 'NR == 2 && $4 ~ /^[0-9]+$/ { print $4 }')"
+  say free_inodes "$(free_inodes "$at")"
   say memory_kib "$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo 2>/dev/null)"
   say kernel "$(uname -r)"
   say machine "$(uname -m)"

@@ -11,7 +11,7 @@ verb_receive() {
   fi
   [ "$base" = - ] || need_id "$base"
   open_store
-  take_lock 10
+  take_lock 60
   recover
   : step recovered
   install_runtime
@@ -19,6 +19,7 @@ verb_receive() {
   : step intent
   if [ -e "$store/tree/$tree/ok" ] && { [ ! -e "$store/tree/$tree/suspect" ] || tree_is_whole "$tree"; }; then
     printf 'present %s\n' "$tree"
+    drop_spool
     return 0
   fi
   # aside, not away: a container may still stand on what is left of it
@@ -48,8 +49,10 @@ verb_receive() {
   : step durable
   recover
   fill_reserve
-  [ "$spool" = stream ] || rm -f "$login_home/.cache/varve/spool/$spool"
+  drop_spool
 }
+
+drop_spool() { [ "$spool" = stream ] || rm -f "$login_home/.cache/varve/spool/$spool"; }
 
 # The spool is the login user's: what counts is root's own copy, hashed after it was made. Root's spool needs no copy.
 take_delta() {
@@ -179,6 +182,7 @@ set_aside() {
 # blame WHAT: a step may have failed since a tree that it takes from is gone or damaged; then the client sends it all.
 blame() {
   case $(cat "$store/tx/err") in *"No space left"* | *"uota exceeded"* | *"Read-only file system"*) die_of "$1" ;; esac
+  ! is_full || no_space "$1"
   cp "$store/tx/err" "$store/tx/first"
   for used in $(sed -n 's/^uses //p' "$store/stage/steps" 2>/dev/null); do
     need_whole "$used"

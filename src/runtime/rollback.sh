@@ -26,8 +26,7 @@ verb_rollback() {
   stack=$gen_stack rootfs=$gen_rootfs config=$gen_config expected=$now number=$(next_of "$name")
   text=$(sed "s|\"$store/c/$name/bundle/$to/rootfs\"|\"$store/c/$name/bundle/$number/rootfs\"|" "$store/c/$name/bundle/$to/config.json" && printf x)
   text=${text%x}
-  # room in an emergency: the reserve is there for this
-  [ "$(free_kib)" -gt 4096 ] || rm -f "$store/reserve"
+  make_room
   new_generation || exit 1
   printf 'stack %s from %s\n' "$stack" "$to"
 }

@@ -157,7 +157,7 @@ function checkSpace(plans: readonly Plan[], { tools }: Survey): void {
       `cannot send the delta: the store has ${tools.freeKib} KiB free and needs ${needKib} KiB`,
       { hint: 'varve gc HOST frees what no generation needs' },
     )
-  if (tools.freeInodes !== undefined && tools.freeInodes > 0 && tools.freeInodes < inodes)
+  if (tools.freeInodes !== undefined && tools.freeInodes < inodes)
     throw new VarveError(
       'E_NOINODES',
       `cannot send the delta: the store has ${tools.freeInodes} inodes free and needs ${inodes}`,

@@ -25,6 +25,8 @@ Host web
   UserKnownHostsFile ~/.ssh/one ~/.ssh/two_%h
   HostKeyAlias alias
   StrictHostKeyChecking accept-new
+  ServerAliveInterval 5
+  ServerAliveCountMax 2
   IdentityAgent ~/.ssh/agent.sock
 Host far
   ProxyJump me@near:2201,ssh://mid
@@ -62,6 +64,7 @@ describe.each([
       globalKnownHosts: ['/etc/ssh/ssh_known_hosts', '/etc/ssh/ssh_known_hosts2'],
       hostKeyAlias: 'alias',
       acceptNew: true,
+      alive: { intervalMs: 5000, most: 2 },
     })
   })
 

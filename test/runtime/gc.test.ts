@@ -29,7 +29,7 @@ test('gc() on a full disk without a reserve frees only what nothing needs', asyn
     const before = trees()
     writeFileSync(join(rootfs, 'etc/a'), 'two!')
     await bench.push(rootfs)
-    rmSync(join(bench.store, 'reserve'))
+    rmSync(join(bench.store, 'reserve'), { recursive: true })
     fill(join(bench.store, 'runtime/fill'))
     expect(await gc(1)).toMatch(/^freed generation app 1\nfreed tree [0-9a-f]{64} \d+\nok\n$/)
     expect(trees()).toHaveLength(1)

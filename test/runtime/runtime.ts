@@ -1,17 +1,30 @@
 // Runs the host's runtime under a chosen shell, in a process group of its own, with deltas that the built command made.
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { byteString } from '../../src/model/bytes.ts'
+import type { Tree } from '../../src/model/tree.ts'
 import { scanDirectory } from '../../src/source/directory.ts'
 import { makeHasher, treeId } from '../../src/store/hash.ts'
 import { loadRuntime } from '../../src/host/loader.ts'
+import { isAlive } from '../fixture/host.ts'
 import { varve, varveData } from '../fixture/varve.ts'
 
-/** BusyBox ash runs its own applets instead of GNU's: test/e2e has a host with just these. */
-export const shells = [['dash'], ['bash', '--posix']] as const
+/** Where stores are made and broken: in memory, so that sync costs nothing, and gone with the mount namespace of run.sh. */
+export const ground = '/run/varve-bench'
+mkdirSync(ground, { recursive: true })
+execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'bench', ground])
+process.on('exit', () => execFileSync('umount', ['--lazy', ground]))
 
 /** The runtime as it is sent to a host. */
 export const runtimeText = loadRuntime().text.toString()
@@ -24,9 +37,19 @@ export interface Delta {
   readonly base: string
 }
 
+export async function readTree(directory: string): Promise<Tree> {
+  const { tree } = scanDirectory(byteString(directory), {
+    hash: await makeHasher(),
+    previous: undefined,
+    onWarning: () => {},
+  })
+  if (tree === undefined) throw new Error(`${directory} was not read`)
+  return tree
+}
+
 /** A store with one generation of the container "app", and the delta to a second tree. */
 export class Bench {
-  readonly work = mkdtempSync(join(tmpdir(), 'varve-runtime-'))
+  readonly work = mkdtempSync(join(ground, 'bench-'))
   readonly store = join(this.work, 'store')
   readonly options = [
     '--store',
@@ -58,7 +81,14 @@ export class Bench {
   /** Spools the delta, then asks receive and activate; all that the runtime said. */
   async deliver(
     delta: Delta,
-    at: { shell: readonly string[]; text: string; expected: number; number: number },
+    at: {
+      shell: readonly string[]
+      text: string
+      expected: number
+      number: number
+      rootfs?: 'copy' | 'overlay'
+      killAfterMs?: number
+    },
   ): Promise<string> {
     const home = join(this.work, 'home')
     const spool = join(home, '.cache/varve/spool')
@@ -69,12 +99,16 @@ export class Bench {
     const config = '{}'
     const requests = [
       `receive ${delta.tree} ${delta.base} ${sha} ${bytes.length} ${sha} none ${bytes.length}\n`,
-      `activate app ${at.expected} ${at.number} ${delta.tree} copy ${sha} ${config.length}\n${config}`,
+      `activate app ${at.expected} ${at.number} ${delta.tree} ${at.rootfs ?? 'copy'} ${sha} ${config.length}\n${config}`,
     ]
     return this.ask(requests, at)
   }
 
-  ask(requests: readonly string[], { shell, text }: { shell: readonly string[]; text: string }): Promise<string> {
+  /** Killed, with all that it started, after `killAfterMs`. */
+  ask(
+    requests: readonly string[],
+    { shell, text, killAfterMs }: { shell: readonly string[]; text: string; killAfterMs?: number },
+  ): Promise<string> {
     const [program = '', ...args] = shell
     const child = spawn(
       program,
@@ -82,6 +116,11 @@ export class Bench {
       { detached: true, stdio: ['pipe', 'pipe', 'inherit'] },
     )
     child.stdin.on('error', () => {})
+    // once it has ended there is no group of that number, or soon another's
+    const kill = (): void => {
+      if (child.pid !== undefined && child.exitCode === null && isAlive(child.pid)) process.kill(-child.pid, 'SIGKILL')
+    }
+    const timer = killAfterMs === undefined ? undefined : setTimeout(kill, killAfterMs)
     let said = ''
     let asked = 0
     // one request at a time: BusyBox head reads ahead
@@ -91,26 +130,24 @@ export class Bench {
     return new Promise((resolve) => {
       child.stdout.on('data', (chunk: Buffer) => {
         said += chunk.toString('latin1')
-        const answers = said.split('\n').filter((line) => line === 'ok' || line.startsWith('die ')).length
-        if (asked <= answers && !child.stdin.writableEnded) next()
+        const answers = said.split('\n').filter((line) => line === 'ok').length
+        // like a client, it asks no more once it was refused
+        if (/^die /m.test(said)) child.stdin.end()
+        else if (asked <= answers && !child.stdin.writableEnded) next()
       })
-      child.once('close', () => resolve(said))
+      child.once('close', () => {
+        clearTimeout(timer)
+        resolve(said)
+      })
     })
   }
 
   /** The number and tree of the current generation, its tree computed anew from the disk. Throws where it is not whole. */
   async current(): Promise<{ number: number; tree: string }> {
-    const { containers } = await varveData<{
-      containers: { current: number; generations: { number: number; stack: string[] }[] }[]
-    }>(['status', 'local:app', ...this.options])
-    const number = containers[0]?.current ?? 0
-    const tree = containers[0]?.generations.find((generation) => generation.number === number)?.stack[0] ?? ''
-    const { tree: read } = scanDirectory(byteString(join(this.store, 'tree', tree, 'root')), {
-      hash: await makeHasher(),
-      previous: undefined,
-      onWarning: () => {},
-    })
-    if (read === undefined || treeId(read) !== tree)
+    const number = Number(/^gen\/(\d+)$/.exec(readlinkSync(join(this.store, 'c/app/current')))?.[1])
+    const record = readFileSync(join(this.store, `c/app/gen/${number}`), 'latin1')
+    const tree = /^stack ([0-9a-f]{64})\n(?:.*\n)*end\n$/.exec(record)?.[1] ?? ''
+    if (treeId(await readTree(join(this.store, 'tree', tree, 'root'))) !== tree)
       throw new Error(`tree ${tree} of generation ${number} is not whole`)
     statSync(join(this.store, `c/app/bundle/${number}/config.json`))
     return { number, tree }
@@ -129,7 +166,8 @@ export class Bench {
   }
 
   async remove(): Promise<void> {
-    await varve(['rm', 'local:app', ...this.options])
+    if (readFileSync('/proc/self/mountinfo', 'latin1').includes(` ${this.store}/`))
+      await varve(['rm', 'local:app', ...this.options])
     rmSync(this.work, { recursive: true, force: true })
   }
 }
