@@ -3,6 +3,7 @@ import { open, type FileHandle } from 'node:fs/promises'
 import { VarveError, messageOf } from '../errors.ts'
 import type { Step } from '../model/plan.ts'
 import { connect, manifestOf, type Context } from './context.ts'
+import { explain, type Cost } from './explain.ts'
 import { changesOf, deltaOf, isCurrent, nowOf, plansFor, wantedOn, type ShipOptions } from './prepare.ts'
 import { readSource } from './read-source.ts'
 import { Stopwatch, reportOf, type Report, type Shipped } from './report.ts'
@@ -13,6 +14,7 @@ export type Planned = {
   readonly changes: boolean
   /** Path by path, in the order of the delta. */
   readonly items: readonly Item[]
+  readonly cost: Cost
 }
 
 export type Item = { readonly action: Step['kind'] | 'drop'; readonly path: string; readonly from?: string }
@@ -40,6 +42,7 @@ export async function plan(
     shipped.push({ plan: shipment.plan, delta })
   }
   await file?.sync()
+  const cost = await watch.time('plan', () => explain(shipments, wanted, at))
   const items = shipments.flatMap(({ plan }): Item[] => [
     ...plan.drop.map((path) => ({ action: 'drop' as const, path })),
     ...plan.steps.map((step) => ({
@@ -59,6 +62,7 @@ export async function plan(
     }),
     changes: !current,
     items,
+    cost,
   }
 }
 
