@@ -36,7 +36,7 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   commander: ['cli/main.ts', 'cli/program.ts'],
 }
 /** Files a room; verbs, host and runtime have one a verb or a step of the way to a host, tar one a step from bytes to a tree, model one a noun. */
-const most: Readonly<Record<string, number>> = { verbs: 16, host: 12, runtime: 12, tar: 15, model: 11, image: 17 }
+const most: Readonly<Record<string, number>> = { verbs: 16, host: 13, runtime: 13, tar: 15, model: 12, image: 17 }
 
 const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((file) => /\.(ts|sh|sql)$/.test(file))
 const roomOf = (file: string): string =>

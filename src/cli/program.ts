@@ -16,6 +16,7 @@ import { verify } from '../verbs/verify.ts'
 import { makeContext, type CommonOptions } from './context.ts'
 import { Output } from './output.ts'
 import * as render from './render.ts'
+import * as renderHost from './render-host.ts'
 
 type ShipFlags = CommonOptions & {
   rootfs?: 'overlay' | 'copy'
@@ -97,12 +98,15 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
       },
     )
 
-  add('status', 'containers and generations of a host')
+  add('status', 'containers of a host, what they share, what each takes there, and what is not as it was committed')
     .argument('<host>', HOST)
     .action(async (host: string, flags: CommonOptions) => {
       const at = parseHost(host)
       const { context, output } = started(flags)
-      output.data(await status({ host: at.host, container: at.container }, context), render.status)
+      output.data(
+        await status({ host: at.host, container: at.container }, context),
+        renderHost.status(at.container !== undefined),
+      )
     })
 
   add('verify', 're-hash on the host what its containers stand on')
@@ -112,7 +116,7 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
       const at = parseHost(host)
       const { context, output } = started(flags)
       const verified = await verify({ host: at.host, container: at.container, repair: flags.repair === true }, context)
-      output.data(verified, render.verified)
+      output.data(verified, renderHost.verified)
       if (verified.containers.some(({ state, current }) => state === 'bad' || (current && state === 'missing')))
         exit = 3
     })

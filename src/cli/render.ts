@@ -4,8 +4,6 @@ import type { Diagnosis } from '../verbs/doctor.ts'
 import type { Planned } from '../verbs/plan.ts'
 import type { Report } from '../verbs/report.ts'
 import type { RolledBack } from '../verbs/rollback.ts'
-import type { Status } from '../verbs/status.ts'
-import type { Verified } from '../verbs/verify.ts'
 import { amount, table } from './words.ts'
 
 export function pushed(report: Report): string {
@@ -41,7 +39,7 @@ function runLine({ bundle, container }: { bundle: string; container: string }): 
 }
 
 export function planned(itemize: boolean): (planned: Planned) => string {
-  return ({ report, changes, items }) => {
+  return ({ report, changes, items, cost }) => {
     if (!changes) return `${report.host}:${report.container} is up to date: nothing would be sent\n`
     const listed = itemize
       ? items
@@ -55,49 +53,46 @@ export function planned(itemize: boolean): (planned: Planned) => string {
       `${report.host}:${report.container} would be at generation ${report.generation}\n${listed}` +
       `  entries  ${changesText(report)}\n` +
       `  contents ${amount(report.bytes.changed)} of ${amount(report.bytes.rootfs)} are new to the host\n` +
-      `  delta    ${report.bytes.delta} bytes\n`
+      `  delta    ${report.bytes.delta} bytes\n` +
+      costText(report, cost)
     )
   }
 }
 
-export function status(status: Status): string {
-  if (status.containers.length === 0) return `${status.host} holds no containers\n`
-  const rows = status.containers.flatMap((container) => {
-    const states = container.generations.map((generation) => [
-      container.name,
-      String(generation.number),
-      generation.number === container.current
-        ? generation.rootfs === 'overlay' && !container.mounted
-          ? 'current, not mounted'
-          : 'current'
-        : '',
-      generation.rootfs,
-      generation.stack.map((id) => id.slice(0, 12)).join(' '),
-    ])
-    return states.length > 0 ? states : [[container.name, '-', 'nothing committed', '', '']]
-  })
-  const free = status.freeBytes === undefined ? '' : `, ${amount(status.freeBytes)} free`
-  return `${table([['CONTAINER', 'GENERATION', 'STATE', 'ROOTFS', 'LAYERS'], ...rows])}${status.trees} trees in ${status.store} on ${status.host}${free}\n`
+/** The dearest of each; JSON has them all. */
+const MOST = 5
+
+function costText({ layers }: Report, { packages, files }: Planned['cost']): string {
+  const sent = layers.filter(({ state }) => state === 'sent')
+  const owned = packages.some(({ name }) => name !== null)
+  return (
+    top(`${sent.length} of ${layers.length} layers, as a delta`, {
+      of: layers.length > 1 ? sent.toSorted((a, b) => b.delta - a.delta) : [],
+      line: ({ delta, origin, history }) => [amount(delta), short(history ?? origin)],
+    }) +
+    top('packages, not compressed', {
+      of: owned ? packages : [],
+      line: ({ name, version, files: count, bytes }) => [
+        amount(bytes),
+        `${name ?? 'of no package'}${version === null ? '' : ` ${version}`}, ${count} ${count === 1 ? 'file' : 'files'}`,
+      ],
+    }) +
+    top('files, not compressed', { of: files, line: ({ path, bytes }) => [amount(bytes), path] })
+  )
 }
 
-export function verified({ host, containers }: { host: string; containers: readonly Verified[] }): string {
-  if (containers.length === 0) return `${host} holds no containers\n`
-  return containers
-    .map((found) => {
-      const shown = found.differences
-        .slice(0, 20)
-        .map((difference) => `  ${difference}\n`)
-        .join('')
-      const more = found.differences.length > 20 ? `  and ${found.differences.length - 20} more\n` : ''
-      const next =
-        found.state === 'good'
-          ? ''
-          : found.repaired
-            ? '  set aside: push the source again to heal it\n'
-            : `  to heal it: varve verify --repair ${host}:${found.container}, then push the source again\n`
-      return `${found.container} generation ${found.generation}${found.current ? ' (current)' : ''}: ${found.state}\n${shown}${more}${next}`
-    })
-    .join('')
+function top<Item>(
+  title: string,
+  { of, line }: { readonly of: readonly Item[]; readonly line: (item: Item) => readonly string[] },
+): string {
+  if (of.length === 0) return ''
+  const left = of.length - MOST
+  const shown = table(of.slice(0, MOST).map((item) => ['   ', ...line(item)]))
+  return `  largest ${title}:\n${shown}${left > 0 ? `     and ${left} more (--json lists all)\n` : ''}`
+}
+
+function short(text: string): string {
+  return text.length > 100 ? `${text.slice(0, 97)}...` : text
 }
 
 export function rolledBack(done: RolledBack): string {

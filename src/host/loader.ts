@@ -7,6 +7,7 @@ const PARTS = [
   'prelude',
   'probe',
   'inventory',
+  'usage',
   'manifest',
   'receive',
   'activate',

@@ -1,9 +1,12 @@
 # Makes a new generation of a container over a stack of published trees and commits it by one rename.
 
-# activate NAME EXPECTED NUMBER STACK ROOTFS CONFIG SIZE: STACK is ids of trees, bottom first, joined by commas; SIZE bytes of config.json follow on standard input.
+# activate NAME EXPECTED NUMBER STACK ROOTFS CONFIG SIZE [ENTRIES BYTES]: STACK is ids of trees, bottom first, joined by
+# commas; SIZE bytes of config.json follow on standard input. ENTRIES and BYTES are what a container sees of the stack.
 verb_activate() {
   name=$1 expected=$2 number=$3 stack=$4 rootfs=$5 config=$6 size=$7
   need_name "$name" && need_number "$expected" && need_number "$number" && need_stack "$stack" && need_id "$config" && need_number "$size"
+  seen=
+  [ $# -lt 9 ] || { need_number "$8" && need_number "$9" && seen="$8 $9"; }
   text=$(head -c "$size" && printf x)
   text=${text%x}
   [ ${#text} -eq "$size" ] || die E_PROTO 'cannot read config.json: it is cut'
@@ -40,7 +43,7 @@ new_generation() {
   esac
   : step prepared
   check_bundle_link
-  printf 'stack %s\nrootfs %s\nconfig %s\nparent %s\nend\n' "$stack" "$rootfs" "$config" "$expected" | put "$container/gen/$number" || die_of 'write the generation'
+  printf 'stack %s\nrootfs %s\nconfig %s\nparent %s\nseen %s\nend\n' "$stack" "$rootfs" "$config" "$expected" "$seen" | put "$container/gen/$number" || die_of 'write the generation'
   flush "$container" || die E_IO "cannot activate $name: sync failed on $store"
   : step recorded
   ln -s "gen/$number" "$container/.cur.$$" 2>"$store/tx/err" || die_of 'switch'

@@ -63,13 +63,14 @@ next_of() {
 
 # Reads a generation into gen_*; fails where the record is not whole.
 read_record() {
-  gen_stack='' gen_rootfs='' gen_config='' gen_parent='' whole=no
+  gen_stack='' gen_rootfs='' gen_config='' gen_parent='' gen_seen='' whole=no
   while read -r key value; do
     case $key in
     stack) gen_stack=$value ;;
     rootfs) gen_rootfs=$value ;;
     config) gen_config=$value ;;
     parent) gen_parent=$value ;;
+    seen) gen_seen=$value ;;
     end) whole=yes ;;
     esac
   done <"$store/c/$1/gen/$2"

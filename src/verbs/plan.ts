@@ -4,6 +4,7 @@ import { VarveError, messageOf } from '../errors.ts'
 import { printable } from '../model/bytes.ts'
 import type { Step } from '../model/plan.ts'
 import { connect, manifestOf, type Context } from './context.ts'
+import { explain, type Cost } from './explain.ts'
 import { changesOf, deltaOf, isCurrent, nowOf, plansFor, wantedOn, type ShipOptions } from './prepare.ts'
 import { readSource } from './read-source.ts'
 import { Stopwatch, reportOf, type Report, type Shipped } from './report.ts'
@@ -14,6 +15,7 @@ export type Planned = {
   readonly changes: boolean
   /** Path by path, in the order of the delta. */
   readonly items: readonly Item[]
+  readonly cost: Cost
 }
 
 /** Paths are as `printable` shows them; the root's is empty. */
@@ -42,6 +44,7 @@ export async function plan(
     shipped.push({ plan: shipment.plan, delta })
   }
   await file?.sync()
+  const cost = await watch.time('plan', () => explain(shipments, wanted, at))
   const items = shipments.flatMap(({ plan }): Item[] => [
     ...plan.drop.map((path) => ({ action: 'drop' as const, path: printable(path) })),
     ...plan.steps.map((step) => ({
@@ -61,6 +64,7 @@ export async function plan(
     }),
     changes: !current,
     items,
+    cost,
   }
 }
 

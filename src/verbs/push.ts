@@ -17,6 +17,7 @@ import {
 } from './prepare.ts'
 import { readSource } from './read-source.ts'
 import { Stopwatch, reportOf, type Report, type Shipped } from './report.ts'
+import { seenSize } from './stack.ts'
 
 /** Throws what the source, the host or the connection has to say; the old generation stays current then. */
 export async function push(options: ShipOptions, context: Context): Promise<Report> {
@@ -128,7 +129,9 @@ async function sendLayer(shipment: Shipment, at: At): Promise<{ delta: number; t
   return { delta: upload.size, taken: session.ask([...receive, ...words]) }
 }
 
-async function activate(wanted: Wanted, number: number, { options, context, connected, now }: At): Promise<void> {
+async function activate(wanted: Wanted, number: number, at: At): Promise<void> {
+  const { options, context, connected, now, manifest } = at
+  const seen = seenSize(wanted.layers, manifest)
   const rootPath = `${context.store}/c/${options.target.container}/bundle/${number}/rootfs`
   const body = Buffer.from(wanted.config(rootPath))
   const words = [
@@ -140,6 +143,8 @@ async function activate(wanted: Wanted, number: number, { options, context, conn
     wanted.rootfs,
     wanted.configSha256,
     String(body.length),
+    String(seen.entries),
+    String(seen.bytes),
   ]
   await connected.session.ask(words, body)
 }
