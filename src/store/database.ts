@@ -34,16 +34,16 @@ export function openDatabase(directory: string): Handle {
 }
 
 function open(file: string): Handle {
-  const database = new Database(file)
+  const database = withKeptStatements(new Database(file))
   try {
-    database.pragma('busy_timeout = 5000')
-    database.pragma('journal_mode = WAL')
-    database.pragma('synchronous = FULL')
-    database.pragma('foreign_keys = ON')
-    database.pragma('trusted_schema = OFF')
-    database.pragma('cell_size_check = ON')
-    database.pragma('mmap_size = 268435456')
-    database.pragma('temp_store = MEMORY')
+    database.exec('PRAGMA busy_timeout = 5000')
+    database.exec('PRAGMA journal_mode = WAL')
+    database.exec('PRAGMA synchronous = FULL')
+    database.exec('PRAGMA foreign_keys = ON')
+    database.exec('PRAGMA trusted_schema = OFF')
+    database.exec('PRAGMA cell_size_check = ON')
+    database.exec('PRAGMA mmap_size = 268435456')
+    database.exec('PRAGMA temp_store = MEMORY')
     migrate(database)
     return database
   } catch (error) {
@@ -53,15 +53,15 @@ function open(file: string): Handle {
 }
 
 function migrate(database: Handle): void {
-  const version = Number(database.pragma('user_version', { simple: true }))
+  const version = Number(database.prepare('PRAGMA user_version').pluck().get())
   if (version > MIGRATIONS.length) throw Object.assign(new Error('it is of a newer varve'), { code: 'SQLITE_NOTADB' })
   if (version === MIGRATIONS.length) return
   database
     .transaction(() => {
-      for (const file of MIGRATIONS.slice(Number(database.pragma('user_version', { simple: true }))))
+      for (const file of MIGRATIONS.slice(Number(database.prepare('PRAGMA user_version').pluck().get())))
         database.exec(readFileSync(new URL(`./${file}`, import.meta.url), 'utf8'))
-      database.pragma(`application_id = ${APPLICATION_ID}`)
-      database.pragma(`user_version = ${MIGRATIONS.length}`)
+      database.exec(`PRAGMA application_id = ${APPLICATION_ID}`)
+      database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`)
     })
     .immediate()
 }
@@ -76,4 +76,20 @@ function setAside(file: string): void {
   while (existsSync(`${file}.corrupt-${number}`)) number++
   renameSync(file, `${file}.corrupt-${number}`)
   for (const beside of [`${file}-wal`, `${file}-shm`]) rmSync(beside, { force: true })
+}
+
+// From 24.21 on Node aborts when a native object is collected while no context is entered
+// (https://github.com/nodejs/node/blob/main/src/node_object_wrap.h), so none of SQLite's ever is: a few, and the same ones again.
+const kept = new Set<unknown>()
+
+function withKeptStatements(database: Database.Database): Database.Database {
+  const prepare = database.prepare.bind(database)
+  const statements = new Map<string, Database.Statement>()
+  kept.add(database)
+  const prepareOnce = (sql: string): Database.Statement => {
+    const statement = statements.get(sql) ?? prepare(sql)
+    statements.set(sql, statement)
+    return statement
+  }
+  return Object.assign(database, { prepare: prepareOnce as typeof database.prepare })
 }

@@ -155,7 +155,7 @@ export function openManifest(directory: string): Manifest {
         .all(JSON.stringify(contents), JSON.stringify(trees))
     },
     [Symbol.dispose]() {
-      database.pragma('optimize')
+      database.exec('PRAGMA optimize')
       database.close()
     },
   }
