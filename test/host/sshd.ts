@@ -72,6 +72,7 @@ async function sshd(name: string, keys: string[]): Promise<number> {
     'PermitRootLogin prohibit-password',
     'KbdInteractiveAuthentication no',
     'AllowTcpForwarding yes',
+    `SetEnv HOME=${home}`, // what root's own shell start-up files do, say or wait for is not ours to test
   ]
   writeFileSync(file, `${lines.join('\n')}\n`)
   mkdirSync('/run/sshd', { recursive: true })
