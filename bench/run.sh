@@ -1,7 +1,7 @@
 #!/bin/bash
 # run.sh — builds varve and the bench, then measures in namespaces of its own.
 #
-# usage: bench/run.sh [ssh] [local]        both when none is named; needs root, or sudo
+# usage: bench/run.sh [ssh] [layers] [local]        all when none is named; needs root, or sudo
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 [ "$(id -u)" = 0 ] || exec sudo --preserve-env -- env "PATH=$PATH" "HOME=$HOME" bash "$0" "$@"
