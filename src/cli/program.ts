@@ -1,9 +1,10 @@
 // The commands and their options, by commander; each is handed to its verb.
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Argument, Command, InvalidArgumentError, Option } from 'commander'
 import { VarveError } from '../errors.ts'
 import { parseHost, parseSource, parseTarget, SOURCES } from '../model/names.ts'
 import { LOSSES, type Loss } from '../plan/loss.ts'
 import { parseMtimePolicy } from '../plan/mtimes.ts'
+import { cache } from '../verbs/cache.ts'
 import { doctor } from '../verbs/doctor.ts'
 import { gc } from '../verbs/gc.ts'
 import { plan } from '../verbs/plan.ts'
@@ -154,6 +155,14 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
       const parsed = parseTarget(target)
       const { context, output } = started(flags)
       output.data(await rm(parsed, context), render.removed)
+    })
+
+  add('cache', 'what is kept here of what was sent, to make the next delta small')
+    .addArgument(new Argument('<action>', 'ls says how much it is, prune frees it').choices(['ls', 'prune']))
+    .option('--keep <megabytes>', 'what prune leaves, of what was used last', wholeNumber, 0)
+    .action((action: string, flags: CommonOptions & { keep: number }) => {
+      const { context, output } = started(flags)
+      output.data(cache(action === 'prune' ? flags.keep * 1e6 : undefined, context), render.cached)
     })
 
   add('doctor', 'what a host has, what it lacks, and what that costs')

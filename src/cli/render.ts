@@ -1,6 +1,7 @@
 // Results as text for a person; JSON is the form for scripts.
 import type { Collected } from '../verbs/gc.ts'
 import type { Diagnosis } from '../verbs/doctor.ts'
+import type { CacheSize } from '../verbs/cache.ts'
 import type { Planned } from '../verbs/plan.ts'
 import type { Report } from '../verbs/report.ts'
 import type { RolledBack } from '../verbs/rollback.ts'
@@ -119,4 +120,8 @@ export function diagnosis(found: Diagnosis): string {
     ({ level, what, hint }) => `  ${marks[level]} ${what}${hint === undefined || level === 'ok' ? '' : ` (${hint})`}\n`,
   )
   return `${found.host}: kernel ${found.kernel}, ${found.machine}\n${lines.join('')}`
+}
+
+export function cached({ contents, packs, bytes, freed }: CacheSize & { readonly freed: number }): string {
+  return `${freed > 0 ? `freed ${amount(freed)}\n` : ''}${amount(bytes)} in ${packs} packs, contents of ${contents} files\n`
 }

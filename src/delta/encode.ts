@@ -2,29 +2,39 @@
 //
 // Members lie below stage/, where the host unpacks them (runtime/receive.sh): `steps`, `drop`, `alias`, `times` and `xattrs`
 // are words to the runtime; `m` is what is made anew; `k` holds empty files with the metadata of copies that the host
-// makes of the same path of its base, `j` of copies that it makes of the contents that `l` links to.
+// makes of the same path of its base, `j` of copies that it makes of the contents that `l` links to, or by the patches in
+// `p`. Behind this tar come others, zstd frames that are decoded with the files of `r1`, `r2` ... before them: they hold
+// whole files for `c`, where copies are made too.
+import { VarveError } from '../errors.ts'
 import { byteString, type ByteString } from '../model/bytes.ts'
 import type { FileEntry, Metadata } from '../model/entry.ts'
 import { xattrLines } from '../model/manifest.ts'
-import type { Plan, Step } from '../model/plan.ts'
+import type { Place, Plan, Reference, Step } from '../model/plan.ts'
 import type { Tree } from '../model/tree.ts'
 import { writeTar, type Dialect, type Member } from '../tar/write.ts'
 import { compress, type Codec } from './codec.ts'
+import { NO_WAYS, whole, type Contents, type Segment, type Ways } from './ways.ts'
+import { packedAfter } from './zstd.ts'
 
 export type DeltaOptions = {
   readonly tree: Tree
   readonly dialect: Dialect
   readonly codec: Codec
   /** The contents of a file that is sent. */
-  readonly contents: (file: FileEntry) => AsyncIterable<Uint8Array> | Uint8Array
+  readonly contents: Contents
+  /** How files are said, where not whole; and the old bytes for it, by SHA-256. */
+  readonly ways?: Ways
+  readonly old?: (sha256: string) => Uint8Array | undefined
   readonly onProgress?: (bytes: number) => void
 }
 
 export type Encoded = {
   readonly chunks: AsyncIterable<Uint8Array>
   readonly codec: Codec
-  /** Bytes of the tar before compression, once all was read. */
+  /** Bytes of the first tar before compression, once all was read. */
   readonly raw: () => number
+  /** Of each frame behind it: its bytes, and those of its tar. */
+  readonly frames: () => readonly { readonly size: number; readonly raw: number }[]
 }
 
 const PLAIN: Metadata = { mode: 0o600, uid: 0, gid: 0, mtimeNs: 0n, xattrs: [] }
@@ -32,33 +42,87 @@ const PLAIN: Metadata = { mode: 0o600, uid: 0, gid: 0, mtimeNs: 0n, xattrs: [] }
 /** The same plan and options give the same bytes. */
 export function encodeDelta(plan: Plan, options: DeltaOptions): Encoded {
   let raw = 0
-  async function* counted(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of writeTar(members(plan, options), options.dialect)) {
+  let told = 0
+  const frames: { size: number; raw: number }[] = []
+  const { ways = NO_WAYS, dialect } = options
+  const said = new Set([...ways.patched.keys(), ...ways.segments.flatMap(({ files }) => files.map(({ path }) => path))])
+  const behind = ways.segments.reduce((sum, { files }) => sum + files.reduce((all, { size }) => all + size, 0), 0)
+  async function* first(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of writeTar(members(plan, { ...options, ways }, said), dialect)) {
       raw += chunk.length
-      options.onProgress?.(raw)
+      options.onProgress?.((told += chunk.length))
       yield chunk
     }
   }
-  return { chunks: compress(counted(), options.codec, plan.bytes.changed), codec: options.codec, raw: () => raw }
+  async function* all(): AsyncGenerator<Uint8Array> {
+    yield* compress(first(), options.codec, plan.bytes.changed - behind)
+    for (const segment of ways.segments) {
+      const tar = await whole(writeTar(segmentMembers(segment, options.contents), dialect))
+      const frame = packedAfter(Buffer.concat(segment.references.map((reference) => oldOf(reference, options))), tar)
+      frames.push({ size: frame.length, raw: tar.length })
+      options.onProgress?.((told += tar.length))
+      yield frame
+    }
+  }
+  return { chunks: all(), codec: options.codec, raw: () => raw, frames: () => frames }
 }
 
-function* members(plan: Plan, options: DeltaOptions): Generator<Member> {
-  yield word('steps', stepsText(plan))
+function oldOf({ sha256 }: Reference, { old }: DeltaOptions): Uint8Array {
+  const bytes = old?.(sha256)
+  if (bytes === undefined) throw new VarveError('E_IO', 'cannot read old contents from the cache any more', { hint: 'run the command again' }) // prettier-ignore
+  return bytes
+}
+
+function* segmentMembers({ files }: Segment, contents: Contents): Generator<Member> {
+  for (const file of files) yield { ...file, name: inStage('c', file.path), contents: () => contents(file) }
+}
+
+type Saying = DeltaOptions & { readonly ways: Ways }
+
+function* members(plan: Plan, options: Saying, said: ReadonlySet<ByteString>): Generator<Member> {
+  const { ways } = options
+  yield word('steps', stepsText(plan, ways))
   if (plan.drop.length > 0) yield word('drop', plan.drop.map((path) => `./${path}\0`).join(''))
   const aliases = plan.steps
-    .filter((step) => step.kind === 'alias' && step.copied)
+    .filter((step) => step.kind === 'alias' && (step.copied || said.has(step.entry.first)))
     .map((step) => step.entry as FileEntry)
   if (aliases.length > 0) yield word('alias', aliases.map((file) => `./${file.first}//./${file.path}\0`).join(''))
   const xattrs = xattrLines(options.tree)
   if (xattrs.length > 0) yield word('xattrs', xattrs.join(''))
   if (options.dialect === 'gnu') yield word('times', timesText(plan))
-  for (const step of plan.steps) yield* stepMembers(step, plan, options)
+  for (const [i, { references }] of ways.segments.entries())
+    yield word(`r${i + 1}`, references.map((reference) => `${placeText(reference)}\0`).join(''))
+  if (ways.patched.size > 0) yield* patchMembers(ways)
+  for (const step of plan.steps) yield* stepMembers(step, plan, options, said)
 }
 
-function stepsText(plan: Plan): string {
-  const uses = new Set(
-    plan.steps.flatMap((step) => (step.kind === 'link' || step.kind === 'copy' ? [step.from.tree] : [])),
+/** The streams of all files, each kind behind one another. */
+function* patchMembers({ patched }: Ways): Generator<Member> {
+  const patches = [...patched.values()].map(({ patch }) => patch)
+  const list = [...patched].map(
+    ([
+      path,
+      {
+        reference,
+        size,
+        patch: { ops, gaps, differences, literals },
+      },
+    ]) => {
+      const sizes = [{ length: size }, ops, gaps, differences, literals].map((stream) => stream.length)
+      return `${placeText(reference)}\0${path}\0${sizes.join(' ')}\0`
+    },
   )
+  yield word('p/list', list.join(''))
+  for (const name of ['ops', 'gaps', 'differences', 'literals'] as const)
+    yield bytesMember(`p/${name}`, Buffer.concat(patches.map((patch) => patch[name])))
+}
+
+function stepsText(plan: Plan, { patched, segments }: Ways): string {
+  const uses = new Set([
+    ...plan.steps.flatMap((step) => (step.kind === 'link' || step.kind === 'copy' ? [step.from.tree] : [])),
+    ...[...patched.values()].map(({ reference }) => reference.tree),
+    ...segments.flatMap(({ references }) => references.map(({ tree }) => tree)),
+  ])
   if (plan.base !== undefined) uses.add(plan.base)
   const lines = [
     'varve-delta 1',
@@ -80,11 +144,19 @@ function timesText(plan: Plan): string {
 }
 
 function word(name: string, text: string): Member {
-  const bytes = Buffer.from(text, 'latin1')
+  return bytesMember(name, Buffer.from(text, 'latin1'))
+}
+
+function bytesMember(name: string, bytes: Buffer): Member {
   return { ...PLAIN, name: byteString(`stage/${name}`), kind: 'file', size: bytes.length, contents: () => bytes }
 }
 
-function* stepMembers(step: Step, plan: Plan, options: DeltaOptions): Generator<Member> {
+function* stepMembers(
+  step: Step,
+  plan: Plan,
+  { contents, ways }: Saying,
+  said: ReadonlySet<ByteString>,
+): Generator<Member> {
   const { entry } = step
   const name = inStage('m', entry.path)
   switch (step.kind) {
@@ -92,13 +164,15 @@ function* stepMembers(step: Step, plan: Plan, options: DeltaOptions): Generator<
       yield { ...step.entry, name }
       break
     case 'send':
-      yield { ...step.entry, name, contents: () => options.contents(step.entry) }
+      if (ways.patched.has(entry.path)) yield skeleton('j', step.entry)
+      else if (!said.has(entry.path)) yield { ...step.entry, name, contents: () => contents(step.entry) }
       break
     case 'alias':
-      if (!step.copied) yield { ...PLAIN, name, kind: 'hardlink', target: inStage('m', step.entry.first) }
+      if (!step.copied && !said.has(step.entry.first))
+        yield { ...PLAIN, name, kind: 'hardlink', target: inStage('m', step.entry.first) }
       break
     case 'link':
-      yield { ...PLAIN, name, kind: 'hardlink', target: byteString(`tree/${step.from.tree}/root/${step.from.path}`) }
+      yield { ...PLAIN, name, kind: 'hardlink', target: placeText(step.from) }
       break
     case 'copy':
       if (step.from.tree === plan.base && step.from.path === entry.path) yield skeleton('k', step.entry)
@@ -108,7 +182,7 @@ function* stepMembers(step: Step, plan: Plan, options: DeltaOptions): Generator<
           ...PLAIN,
           name: inStage('l', entry.path),
           kind: 'hardlink',
-          target: byteString(`tree/${step.from.tree}/root/${step.from.path}`),
+          target: placeText(step.from),
         }
       }
       break
@@ -120,6 +194,10 @@ function skeleton(room: 'k' | 'j', entry: FileEntry): Member {
   return { ...entry, name: inStage(room, entry.path), size: 0, contents: () => new Uint8Array() }
 }
 
-function inStage(room: 'm' | 'k' | 'j' | 'l', path: ByteString): ByteString {
+function placeText({ tree, path }: Place): ByteString {
+  return byteString(`tree/${tree}/root/${path}`)
+}
+
+function inStage(room: 'm' | 'k' | 'j' | 'l' | 'c', path: ByteString): ByteString {
   return byteString(path === '' ? `stage/${room}` : `stage/${room}/${path}`)
 }

@@ -9,6 +9,7 @@ const PARTS = [
   'inventory',
   'usage',
   'manifest',
+  'patch',
   'receive',
   'activate',
   'converge',

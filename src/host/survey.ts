@@ -41,11 +41,13 @@ export type Tools = {
       | 'podman'
       | 'systemd-nspawn'
       | 'attributes'
+      | 'patch_from'
       | 'overlay',
   ) => boolean
   readonly filesystem: string
   readonly freeKib: number | undefined
   readonly freeInodes: number | undefined
+  readonly memoryKib: number | undefined
   readonly kernel: string
   readonly machine: string
 }
@@ -139,6 +141,7 @@ function toolsOf(probe: ReadonlyMap<string, string>): Tools {
     filesystem: probe.get('filesystem') ?? '-',
     freeKib: count('free_kib'),
     freeInodes: count('free_inodes'),
+    memoryKib: count('memory_kib'),
     kernel: probe.get('kernel') ?? '-',
     machine: probe.get('machine') ?? '-',
   }

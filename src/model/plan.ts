@@ -6,8 +6,8 @@ import type { DirectoryEntry, FileEntry, NodeEntry, SymlinkEntry } from './entry
 export type Step =
   /** Made anew: a directory that changes or holds changes, a symlink, a device node, a FIFO. */
   | { readonly kind: 'make'; readonly entry: DirectoryEntry | SymlinkEntry | NodeEntry }
-  /** A file whose contents no tree of the host has. */
-  | { readonly kind: 'send'; readonly entry: FileEntry }
+  /** A file whose contents no tree of the host has; it may be much like what stands at `reference`. */
+  | { readonly kind: 'send'; readonly entry: FileEntry; readonly reference?: Reference }
   /** A further name of the file that this plan makes at `entry.first`; `copied` where that one is a copy. */
   | { readonly kind: 'alias'; readonly entry: FileEntry; readonly copied: boolean }
   /** The inode of another tree's file, where contents and all metadata agree. */
@@ -16,6 +16,9 @@ export type Step =
   | { readonly kind: 'copy'; readonly entry: FileEntry; readonly from: Place }
 
 export type Place = { readonly tree: string; readonly path: ByteString }
+
+/** A file of the host whose contents are known here as well. */
+export type Reference = Place & { readonly sha256: string; readonly size: number }
 
 export type Changes = {
   readonly total: number

@@ -10,6 +10,7 @@ verb_probe() {
   done
   say missing "${missing#,}"
   for tool in zstd xz gzip getfattr flock perl python3 runc crun podman systemd-nspawn; do if has "$tool"; then say "$tool" yes; else say "$tool" no; fi; done
+  if zstd -H 2>&1 | grep -q -e --patch-from; then say patch_from yes; else say patch_from no; fi
   if cp --help 2>&1 | grep -q -e --attributes-only; then say attributes yes; else say attributes no; fi
   if grep -qw overlay /proc/filesystems 2>/dev/null || modprobe -n overlay 2>/dev/null; then say overlay yes; else say overlay no; fi
   at=$store

@@ -1,6 +1,7 @@
 # Turns a delta that lies in the login user's spool into a published tree, or changes nothing.
 
-# receive TREE BASE SPOOL SIZE SHA256 CODEC RAW: a hash-correct tree/TREE afterwards.
+# receive TREE BASE SPOOL SIZE SHA256 CODEC RAW [SIZE:RAW ...]: a hash-correct tree/TREE afterwards. Behind the delta's
+# first tar there is a zstd frame for each SIZE:RAW, which is decoded with the files that stage/r1, r2 ... name before it.
 # receive TREE BASE stream: the same of a plain tar on standard input, from a client on this machine.
 verb_receive() {
   tree=$1 base=$2 spool=$3
@@ -8,6 +9,12 @@ verb_receive() {
   if [ "$spool" != stream ]; then
     size=$4 sum=$5 codec=$6 raw=$7
     need_id "$sum" && need_id "$spool" && need_number "$size" && need_number "$raw"
+    shift 7
+    frames=$* first=$size
+    for frame in $frames; do
+      need_number "${frame%:*}" && need_number "${frame#*:}"
+      first=$((first - ${frame%:*}))
+    done
   fi
   [ "$base" = - ] || need_id "$base"
   open_store
@@ -29,6 +36,7 @@ verb_receive() {
   unpack
   : step unpacked
   for used in $(sed -n 's/^uses //p' "$store/stage/steps"); do need_whole "$used"; done
+  [ "$spool" = stream ] || unpack_frames
   build
   : step built
   write_manifest "$store/stage/root" "$store/stage/xattrs" >"$store/stage/manifest" 2>"$store/tx/err" || die_of 'verify the tree'
@@ -70,22 +78,48 @@ take_delta() {
 # The members lie below stage/ and link to tree/<id>/root/..., so the store is the place to unpack at; stage/ is empty.
 unpack() {
   if [ "$(tar --version 2>/dev/null | head -n 1 | cut -c1-9)" = 'tar (GNU ' ]; then
-    set -- --numeric-owner --same-owner --delay-directory-restore --xattrs '--xattrs-include=*' --no-acls --no-selinux --warning=no-timestamp
+    tar_options='--numeric-owner --same-owner --delay-directory-restore --xattrs --xattrs-include=* --no-acls --no-selinux --warning=no-timestamp'
   else
-    set --
+    tar_options=
   fi
+  set -f # the options are words, and * is not a pattern
+  # shellcheck disable=SC2086
+  set -- $tar_options
+  set +f
   if [ "$spool" = stream ]; then
     untar "$@"
   else
-    { decode <"$delta" 2>"$store/tx/decode" || : >"$store/tx/broken"; } | head -c "$raw" | untar "$@"
+    { head -c "$first" "$delta" | decode 2>"$store/tx/decode" || : >"$store/tx/broken"; } | head -c "$raw" | untar "$@"
   fi || blame 'unpack the delta'
   [ ! -e "$store/tx/broken" ] || die E_HASH "cannot decode the delta: $(tail -n 1 "$store/tx/decode")"
-  rm -f "$store/in/delta"
   [ "$(sed -n '1p;$p' "$store/stage/steps" 2>/dev/null)" = "varve-delta 1${newline}end" ] || die E_HASH 'cannot use the delta: its steps are not whole'
   grep -qx "tree $tree" "$store/stage/steps" && grep -qx "base $base" "$store/stage/steps" || die E_CONFLICT 'cannot use the delta: it is made for another tree or base'
   for found in "$store"/stage/* "$store"/stage/.[!.]*; do
-    case ${found##*/} in steps | drop | alias | times | xattrs | m | k | j | l | '.[!.]*') ;; *) die E_PROTO 'cannot use the delta: it has an unknown member' ;; esac
+    case ${found##*/} in steps | drop | alias | times | xattrs | m | k | j | l | p | r[1-9]* | '.[!.]*') ;; *) die E_PROTO 'cannot use the delta: it has an unknown member' ;; esac
   done
+}
+
+unpack_frames() {
+  set -f
+  # shellcheck disable=SC2086 # words, none of them a pattern
+  set -- $tar_options
+  set +f
+  number=0 at=$first
+  for frame in $frames; do
+    number=$((number + 1))
+    names=$store/stage/r$number
+    [ -s "$names" ] && ! tr '\n\000' '\001\n' <"$names" | grep -qvE '^tree/[0-9a-f]{64}/root/.' && ! tr '\000' '\n' <"$names" | grep -qE '(^|/)\.\.(/|$)' || die E_PROTO 'cannot use the delta: it refers to what is no file of a tree'
+    (cd "$store" && over "$names" cat) >"$store/in/before" 2>"$store/tx/err" || blame 'read the old files'
+    {
+      tail -c "+$((at + 1))" "$delta" 2>/dev/null | head -c "${frame%:*}" | zstd -dcq --long=31 --patch-from="$store/in/before" 2>"$store/tx/decode" || : >"$store/tx/broken"
+    } | head -c "${frame#*:}" | untar "$@" || blame 'unpack the delta' E_HASH
+    [ ! -e "$store/tx/broken" ] || {
+      cp "$store/tx/decode" "$store/tx/err"
+      blame 'decode the delta' E_HASH
+    }
+    at=$((at + ${frame%:*}))
+  done
+  rm -f "$store/in/delta" "$store/in/before"
 }
 
 untar() { tar -xpf - -C "$store" "$@" 2>"$store/tx/err"; }
@@ -103,7 +137,7 @@ decode() {
 # stage/root: the base linked, less what goes, plus copies with new metadata (k, j, l), plus what is new (m), directories last.
 build() {
   : >"$store/tx/err"
-  if [ "$base" = - ] && [ ! -d "$store/stage/k" ] && [ ! -d "$store/stage/j" ]; then
+  if [ "$base" = - ] && ! has_copies; then
     mv -T "$store/stage/m" "$store/stage/root" || blame 'build the tree'
   else
     build_on_base
@@ -116,6 +150,8 @@ build() {
     done' sh) 2>"$store/tx/err" || blame 'set times'
 }
 
+has_copies() { [ -d "$store/stage/k" ] || [ -d "$store/stage/j" ] || [ -d "$store/stage/c" ]; }
+
 build_on_base() {
   if [ "$base" = - ]; then
     mkdir "$store/stage/root" || blame 'build the tree'
@@ -125,7 +161,7 @@ build_on_base() {
       (cd "$store/stage/root" && over "$store/stage/drop" rm -rf --) 2>"$store/tx/err" || blame 'drop what went'
     fi
   fi
-  if [ -d "$store/stage/k" ] || [ -d "$store/stage/j" ]; then
+  if has_copies; then
     copies
     if [ -s "$store/stage/alias" ]; then
       # shellcheck disable=SC2016 # the inner shell expands them
@@ -143,13 +179,14 @@ build_on_base() {
 # Files whose contents are here under other metadata. k and j hold empty files with the metadata: of copies from the same
 # path of the base, and of copies from elsewhere, to which l links. A shared inode is never written to.
 copies() {
-  mkdir "$store/stage/c" || blame 'copy on the host'
+  mkdir -p "$store/stage/c" || blame 'copy on the host'
   if [ -d "$store/stage/k" ]; then
     (cd "$store/stage/k" && find . -type f -print0) >"$store/tx/copies"
     # shellcheck disable=SC2016 # the inner shell expands them
     (cd "$store/tree/$base/root" && over "$store/tx/copies" sh -c 'to=$1; shift; cp --parents "$@" "$to/"' sh "$store/stage/c") 2>"$store/tx/err" || blame 'copy on the host'
   fi
   if [ -d "$store/stage/l" ]; then cp -R "$store/stage/l/." "$store/stage/c/" 2>"$store/tx/err" || blame 'copy on the host'; fi
+  [ ! -d "$store/stage/p" ] || patched || blame 'patch files' E_HASH
   for skeleton in "$store/stage/k" "$store/stage/j"; do
     [ -d "$skeleton" ] || continue
     if cp --help 2>&1 | grep -q -e --attributes-only; then
@@ -179,7 +216,7 @@ set_aside() {
   die E_BASE_MISSING "cannot use tree $1: it is damaged on the host and was set aside"
 }
 
-# blame WHAT: a step may have failed since a tree that it takes from is gone or damaged; then the client sends it all.
+# blame WHAT [CODE]: a step may have failed since a tree that it takes from is gone or damaged; then the client sends it all.
 blame() {
   case $(cat "$store/tx/err") in *"No space left"* | *"uota exceeded"* | *"Read-only file system"*) die_of "$1" ;; esac
   ! is_full || no_space "$1"
@@ -189,6 +226,7 @@ blame() {
     set_aside_if_damaged "$used"
   done
   mv "$store/tx/first" "$store/tx/err"
+  [ -z "${2-}" ] || die "$2" "cannot $1: $(tail -n 1 "$store/tx/err" | tr -d '\000-\037\177' | cut -c1-300)"
   die_of "$1"
 }
 

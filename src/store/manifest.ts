@@ -4,6 +4,7 @@ import type { FileEntry } from '../model/entry.ts'
 import type { FileFact, Reading } from '../model/facts.ts'
 import { decodeManifest, encodeManifest } from '../model/manifest.ts'
 import { filesOf, rootfsBytes, type Tree } from '../model/tree.ts'
+import { openCache, type ContentCache } from './cache.ts'
 import { openDatabase } from './database.ts'
 import { packFacts, unpackFacts } from './facts.ts'
 
@@ -12,6 +13,8 @@ export type TreeSummary = { readonly entries: number; readonly bytes: number }
 export type Found = { readonly tree: string; readonly file: FileEntry; readonly alone: boolean }
 
 export type Manifest = Disposable & {
+  /** Bytes of files, kept beside the database. */
+  readonly contents: ContentCache
   reading(source: string): Reading | undefined
   keepReading(source: string, reading: { digest: bigint; tree: string; facts: ReadonlyMap<ByteString, FileFact> }): void
   summary(tree: string): TreeSummary | undefined
@@ -68,6 +71,7 @@ export function openManifest(directory: string): Manifest {
   }
 
   return {
+    contents: openCache(directory, database),
     reading(source) {
       const row = database
         .prepare<[Buffer], { digest: Buffer; tree: string; facts: Buffer }>(

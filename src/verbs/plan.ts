@@ -5,7 +5,8 @@ import { printable } from '../model/bytes.ts'
 import type { Step } from '../model/plan.ts'
 import { connect, manifestOf, type Context } from './context.ts'
 import { explain, type Cost } from './explain.ts'
-import { changesOf, deltaOf, isCurrent, nowOf, plansFor, wantedOn, type ShipOptions } from './prepare.ts'
+import { deltaOf } from './delta.ts'
+import { changesOf, isCurrent, nowOf, plansFor, wantedOn, type ShipOptions } from './prepare.ts'
 import { readSource } from './read-source.ts'
 import { Stopwatch, reportOf, type Report, type Shipped } from './report.ts'
 
@@ -40,7 +41,7 @@ export async function plan(
   const shipped: Shipped[] = []
   await using file = output === undefined ? undefined : await openOutput(output)
   for (const shipment of shipments) {
-    const delta = await watch.time('delta', () => drain(deltaOf(shipment, at).chunks, file))
+    const delta = await watch.time('delta', async () => drain((await deltaOf(shipment, at, false)).chunks, file))
     shipped.push({ plan: shipment.plan, delta })
   }
   await file?.sync()

@@ -1,8 +1,6 @@
 // What push and plan share: the source is read, the host is asked, and the plan between them is made.
 import { gunzipSync } from 'node:zlib'
 import { imageProcess, minimalConfig, rewriteConfig, type Process } from '../bundle/config.ts'
-import type { Codec } from '../delta/codec.ts'
-import { encodeDelta, type Encoded } from '../delta/encode.ts'
 import { VarveError, hasCode } from '../errors.ts'
 import type { Container, Generation, Survey } from '../host/survey.ts'
 import { byteString } from '../model/bytes.ts'
@@ -13,7 +11,8 @@ import { filesOf, type Tree } from '../model/tree.ts'
 import { checkDevices } from '../plan/devices.ts'
 import type { Loss } from '../plan/loss.ts'
 import type { MtimePolicy } from '../plan/mtimes.ts'
-import { countChanges, makePlan, missingContents } from '../plan/plan.ts'
+import { countChanges, makePlan, missingContents, type Known } from '../plan/plan.ts'
+import { withReferences } from '../plan/references.ts'
 import { sha256 } from '../store/hash.ts'
 import type { Manifest } from '../store/manifest.ts'
 import { checkTools, type Connected, type Context } from './context.ts'
@@ -112,12 +111,17 @@ export function isCurrent(wanted: Wanted, { now: { generation }, survey, options
 
 export type Shipment = { readonly layer: Layer; readonly plan: Plan }
 
-/** Plans for the layers that the host lacks, bottom first; where `reuse` is false, as if it held nothing. */
-export async function plansFor(wanted: Wanted, at: Asked, reuse = true): Promise<Shipment[]> {
+/**
+ * What a plan relies on: all that the host holds; that, but no file as reference for another; nothing, as if it were empty.
+ */
+export type Reuse = 'all' | 'whole' | 'nothing'
+
+/** Plans for the layers that the host lacks, bottom first. */
+export async function plansFor(wanted: Wanted, at: Asked, reuse: Reuse = 'all'): Promise<Shipment[]> {
   const missing = wanted.layers.filter((layer) => !at.survey.trees.includes(layer.id))
   if (missing.length === 0) return []
   checkDevices(seenOf(wanted.layers), at.options.allowDevices)
-  const held = reuse ? await knownTrees(at) : []
+  const held = reuse === 'nothing' ? [] : await knownTrees(at)
   const stack = at.now.generation?.stack ?? []
   const current = stack.length === 1 && wanted.layers.length === 1 ? stack[0] : undefined
   return missing.map((layer) => {
@@ -128,12 +132,24 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse = true): Promise
     const others = held.filter((id) => id !== baseId)
     const elsewhere =
       lacking.length > 0 && others.length > 0 ? at.manifest.find(lacking, others) : new Map<string, never>()
+    const made = makePlan({ target: { id: layer.id, tree }, base, elsewhere, stacked: wanted.layers.length > 1 })
+    const likely = [...new Set([...(baseId === undefined ? [] : [baseId]), ...stack, ...others])].slice(0, MOST_TREES)
+    const plan =
+      reuse === 'all' && !at.connected.direct
+        ? withReferences(made, treesOf(likely, held, at.manifest), (sha256) => at.manifest.contents.has(sha256))
+        : made
     // by the time that the next one is unpacked the host has this one
     held.push(layer.id)
-    const plan = makePlan({ target: { id: layer.id, tree }, base, elsewhere, stacked: wanted.layers.length > 1 })
     at.context.onEvent({ kind: 'detail', message: planText(plan) })
     return { layer, plan }
   })
+}
+
+/** References are looked for in so many trees of a host, those of the container first. */
+const MOST_TREES = 12
+
+function treesOf(ids: readonly string[], held: readonly string[], manifest: Manifest): Known[] {
+  return ids.filter((id) => held.includes(id)).map((id) => ({ id, tree: treeOf(id, manifest) }))
 }
 
 function planText({ tree, base, drop, steps }: Plan): string {
@@ -190,20 +206,4 @@ async function fetchManifest(
     if (hasCode(error, 'E_BASE_MISSING')) return undefined
     throw error
   }
-}
-
-function codecFor(survey: Survey, connected: Connected): Codec {
-  if (connected.host.kind === 'local') return 'none'
-  return (['zstd', 'xz', 'gzip'] as const).find((codec) => survey.tools.has(codec)) ?? 'none'
-}
-
-export function deltaOf({ layer, plan }: Shipment, at: Asked): Encoded {
-  return encodeDelta(plan, {
-    tree: layer.tree(),
-    dialect: at.survey.tools.tar === 'busybox' ? 'gnu' : 'pax',
-    codec: codecFor(at.survey, at.connected),
-    contents: at.source.contents,
-    onProgress: (contents) =>
-      at.context.onEvent({ kind: 'send', contents, ofContents: plan.bytes.changed, sent: at.connected.traffic().sent }),
-  })
 }

@@ -2,15 +2,17 @@
 import { VarveError, hasCode } from '../errors.ts'
 import type { Survey } from '../host/survey.ts'
 import type { Plan } from '../model/plan.ts'
+import { CACHE_LIMIT } from './cache.ts'
 import { connect, manifestOf, type Context } from './context.ts'
+import { deltaOf } from './delta.ts'
 import {
   changesOf,
-  deltaOf,
   isCurrent,
   nowOf,
   plansFor,
   wantedOn,
   type Asked,
+  type Reuse,
   type ShipOptions,
   type Shipment,
   type Wanted,
@@ -30,6 +32,7 @@ export async function push(options: ShipOptions, context: Context): Promise<Repo
   const at: At = { options, context, manifest, watch, source, connected, survey, now }
   const wanted = await watch.time('plan', () => wantedOn(at))
   const done = isCurrent(wanted, at) ? await keepCurrent(wanted, at) : await shipOrCopy(wanted, at)
+  manifest.contents.commit(CACHE_LIMIT)
   context.onEvent({ kind: 'step', step: 'done' })
   return reportOf(at, { watch, ...done })
 }
@@ -75,22 +78,26 @@ async function ship(wanted: Wanted, number: number, at: At): Promise<Done> {
   }
 }
 
-/** Sends what the host lacks; where its trees turn out damaged or gone, once more without relying on them. */
+/** Sends what the host lacks; where that does not make the trees, again, relying on less each time. */
 async function send(wanted: Wanted, at: At): Promise<Shipped[]> {
-  try {
-    return await sendOnce(wanted, at, true)
-  } catch (error) {
-    if (!hasCode(error, 'E_BASE_MISSING') && !hasCode(error, 'E_HASH')) throw error
-    at.context.onEvent({
-      kind: 'warning',
-      code: 'W_HEAL',
-      message: `the host does not hold what it should (${error.message}): sending everything`,
-    })
-    return sendOnce(wanted, { ...at, survey: await at.connected.survey(at.options.target.container) }, false)
+  let now = at
+  for (let reuse: Reuse = 'all'; ;) {
+    try {
+      return await sendOnce(wanted, now, reuse)
+    } catch (error) {
+      if (reuse === 'nothing' || !(hasCode(error, 'E_BASE_MISSING') || hasCode(error, 'E_HASH'))) throw error
+      reuse = reuse === 'all' && error.code === 'E_HASH' ? 'whole' : 'nothing'
+      at.context.onEvent({
+        kind: 'warning',
+        code: 'W_HEAL',
+        message: `the host does not hold what it should (${error.message}): sending ${reuse === 'whole' ? 'whole files' : 'everything'}`,
+      })
+      now = { ...at, survey: await at.connected.survey(at.options.target.container) }
+    }
   }
 }
 
-async function sendOnce(wanted: Wanted, at: At, reuse: boolean): Promise<Shipped[]> {
+async function sendOnce(wanted: Wanted, at: At, reuse: Reuse): Promise<Shipped[]> {
   at.context.onEvent({ kind: 'step', step: 'plan' })
   const shipments = await at.watch.time('plan', () => plansFor(wanted, at, reuse))
   checkSpace(
@@ -116,7 +123,7 @@ async function sendOnce(wanted: Wanted, at: At, reuse: boolean): Promise<Shipped
 /** While the host takes one layer, the next is on its way. */
 async function sendLayer(shipment: Shipment, at: At): Promise<{ delta: number; taken: Promise<unknown> }> {
   const { plan } = shipment
-  const delta = deltaOf(shipment, at)
+  const delta = await at.watch.time('delta', () => deltaOf(shipment, at, true))
   const { session, direct } = at.connected
   const receive = ['receive', plan.tree, plan.base ?? '-']
   // BusyBox head reads ahead, beyond a frame
@@ -125,7 +132,14 @@ async function sendLayer(shipment: Shipment, at: At): Promise<{ delta: number; t
     return { delta: size, taken: Promise.resolve() }
   }
   const upload = await at.watch.time('transfer', () => session.upload(delta.chunks))
-  const words = [upload.name, String(upload.size), upload.sha256, delta.codec, String(delta.raw())]
+  const words = [
+    upload.name,
+    String(upload.size),
+    upload.sha256,
+    delta.codec,
+    String(delta.raw()),
+    ...delta.frames().map(({ size, raw }) => `${size}:${raw}`),
+  ]
   return { delta: upload.size, taken: session.ask([...receive, ...words]) }
 }
 

@@ -1,0 +1,76 @@
+// Finds for each file that is sent what it may be a new version of: an old file on the host whose bytes are here as well.
+import type { ByteString } from '../model/bytes.ts'
+import type { FileEntry } from '../model/entry.ts'
+import type { Plan, Reference, Step } from '../model/plan.ts'
+import { filesOf } from '../model/tree.ts'
+import type { Known } from './plan.ts'
+
+/** Below this a file costs less than the words about another. */
+const LEAST_SIZE = 64
+
+/**
+ * The plan with references, from `held` trees of the host, the likeliest first. Tried in this order: the same path, the
+ * same but for numbers (versions, hashes), the same name elsewhere, the same name but for numbers. Pure.
+ */
+export function withReferences(plan: Plan, held: readonly Known[], atHand: (sha256: string) => boolean): Plan {
+  const sent = plan.steps.flatMap((step) => (step.kind === 'send' && step.entry.size >= LEAST_SIZE ? [step.entry] : []))
+  if (sent.length === 0) return plan
+  const shelves = shelvesFor(sent, held)
+  const steps = plan.steps.map((step): Step => {
+    if (step.kind !== 'send' || step.entry.size < LEAST_SIZE) return step
+    for (const key of keysOf(step.entry.path)) {
+      const reference = closest(step.entry, shelves.get(key) ?? [], atHand)
+      if (reference !== undefined) return { ...step, reference }
+    }
+    return step
+  })
+  return { ...plan, steps }
+}
+
+type Shelves = ReadonlyMap<string, readonly Reference[]>
+
+function shelvesFor(sent: readonly FileEntry[], held: readonly Known[]): Shelves {
+  const shelves = new Map<string, Reference[]>(sent.flatMap(({ path }) => keysOf(path).map((key) => [key, []])))
+  for (const { id, tree } of held)
+    for (const { path, size, sha256 } of filesOf(tree))
+      if (size >= LEAST_SIZE) for (const key of keysOf(path)) shelves.get(key)?.push({ tree: id, path, size, sha256 })
+  return shelves
+}
+
+function keysOf(path: ByteString): string[] {
+  const name = path.slice(path.lastIndexOf('/') + 1)
+  return [`=${path}`, `~${unnumbered(path)}`, `n=${name}`, `n~${unnumbered(name)}`]
+}
+
+/** Versions and the hashes that bundlers put into names, all alike. */
+function unnumbered(text: string): string {
+  return text.replaceAll(/[0-9a-f]*[0-9][0-9a-f]*/g, '#')
+}
+
+/** The one whose path and size are most like the file's; of equal ones the first. */
+function closest(
+  file: FileEntry,
+  shelf: readonly Reference[],
+  atHand: (sha256: string) => boolean,
+): Reference | undefined {
+  let best: Reference | undefined
+  let most = -1
+  for (const candidate of shelf) {
+    const near =
+      shared(file.path, candidate.path) + Math.min(file.size, candidate.size) / Math.max(file.size, candidate.size)
+    if (near > most && atHand(candidate.sha256)) [best, most] = [candidate, near]
+  }
+  return best
+}
+
+/** How many directories two paths have in common, from either end. */
+function shared(a: ByteString, b: ByteString): number {
+  if (a === b) return 1e6
+  const [left, right] = [a.split('/'), b.split('/')]
+  const most = Math.min(left.length, right.length)
+  let count = 0
+  while (count < most && left[count] === right[count]) count++
+  let back = 0
+  while (back < most && left.at(-1 - back) === right.at(-1 - back)) back++
+  return count + back
+}

@@ -1,0 +1,70 @@
+// Makes the bytes of a plan for a host: each file in the way that is smallest there, from old contents that are at hand.
+import type { Codec } from '../delta/codec.ts'
+import { encodeDelta, type Encoded } from '../delta/encode.ts'
+import { NO_WAYS, chooseWays, whole, type Contents, type HostCan } from '../delta/ways.ts'
+import type { Survey } from '../host/survey.ts'
+import type { ContentCache } from '../store/cache.ts'
+import type { Connected } from './context.ts'
+import type { Asked, Shipment } from './prepare.ts'
+
+/** Where the host does not say how much memory is free. */
+const USUAL_KIB = 512 << 10
+const LEAST_BYTES = 8 << 20
+const MOST_BYTES = 128 << 20
+
+/** What is sent is kept in the content cache where `keep` is true; commit it afterwards. */
+export async function deltaOf({ layer, plan }: Shipment, at: Asked, keep: boolean): Promise<Encoded> {
+  const cache = at.manifest.contents
+  const { source, survey, connected } = at
+  const contents = keep && !connected.direct ? kept(source.contents, cache) : source.contents
+  const old = (sha256: string): Uint8Array | undefined => cache.get(sha256)
+  const ways = connected.direct ? NO_WAYS : await chooseWays(plan, { contents, old, can: hostCan(survey) })
+  if (ways !== NO_WAYS)
+    at.context.onEvent({
+      kind: 'detail',
+      message: `of what is sent ${ways.patched.size} files are patches and ${ways.segments.reduce((sum, { files }) => sum + files.length, 0)} are compressed after old contents`,
+    })
+  return encodeDelta(plan, {
+    tree: layer.tree(),
+    dialect: survey.tools.tar === 'busybox' ? 'gnu' : 'pax',
+    codec: codecFor(survey, connected),
+    contents,
+    ways,
+    old,
+    onProgress: (told) =>
+      at.context.onEvent({
+        kind: 'send',
+        contents: told,
+        ofContents: plan.bytes.changed,
+        sent: connected.traffic().sent,
+      }),
+  })
+}
+
+/** A quarter of what is free for one segment: the old bytes and the new ones are both in memory there, and the page cache is. */
+function hostCan({ tools }: Survey): HostCan {
+  const free = ((tools.memoryKib ?? USUAL_KIB) * 1024) / 4
+  return {
+    prefix: tools.has('patch_from'),
+    patch: tools.has('perl') || tools.has('python3'),
+    memory: Math.max(LEAST_BYTES, Math.min(MOST_BYTES, free)),
+  }
+}
+
+/** The same contents, each added to the cache once it was read whole. */
+function kept(contents: Contents, cache: ContentCache): Contents {
+  return (file) => {
+    const bytes = contents(file)
+    if (cache.has(file.sha256)) return bytes
+    return (async function* () {
+      const all = await whole(bytes)
+      if (all.length === file.size) cache.add(file.sha256, all)
+      yield all
+    })()
+  }
+}
+
+function codecFor(survey: Survey, connected: Connected): Codec {
+  if (connected.direct) return 'none'
+  return (['zstd', 'xz', 'gzip'] as const).find((codec) => survey.tools.has(codec)) ?? 'none'
+}

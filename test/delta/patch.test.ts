@@ -1,0 +1,127 @@
+// makePatch: what it makes is made whole again by the host's own programs, in perl and in python3, and nothing else is.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { array, assert, integer, nat, property, record, tuple } from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { makePatch } from '../../src/delta/patch.ts'
+import type { Patch } from '../../src/delta/streams.ts'
+
+const TREE = 'a'.repeat(64)
+const runtime = readFileSync(join(import.meta.dirname, '../../src/runtime/patch.sh'), 'utf8')
+const programOf = (name: string): string => new RegExp(`${name}='([^']*)'`).exec(runtime)?.[1] ?? ''
+const interpreters = { perl: ['-e', programOf('patch_perl')], python3: ['-c', programOf('patch_python')] }
+const names = Object.keys(interpreters) as (keyof typeof interpreters)[]
+let store: string
+beforeAll(() => void (store = mkdtempSync(join(tmpdir(), 'varve-patch-'))))
+afterAll(() => rmSync(store, { recursive: true }))
+
+type Said = { readonly old: Uint8Array; readonly now: Uint8Array; readonly patch: Patch; readonly words?: string }
+
+/** Lays it all out as receive does, and runs the program. */
+function apply(
+  program: keyof typeof interpreters,
+  files: readonly Said[],
+): { status: number | null; stderr: string; made: Buffer[] } {
+  rmSync(store, { recursive: true })
+  for (const path of [`tree/${TREE}/root`, 'stage/p', 'stage/c']) mkdirSync(join(store, path), { recursive: true })
+  const list: string[] = []
+  for (const [i, { old, now, patch, words }] of files.entries()) {
+    writeFileSync(join(store, `tree/${TREE}/root/f${i}`), old)
+    const sizes = [now, patch.ops, patch.gaps, patch.differences, patch.literals].map(({ length }) => length)
+    list.push(words ?? `tree/${TREE}/root/f${i}\0deep/er/${i}\nx\0${sizes.join(' ')}\0`)
+  }
+  writeFileSync(join(store, 'stage/p/list'), list.join(''))
+  for (const name of ['ops', 'gaps', 'differences', 'literals'] as const)
+    writeFileSync(join(store, `stage/p/${name}`), Buffer.concat(files.map(({ patch }) => patch[name])))
+  const { status, stderr } = spawnSync(program, interpreters[program], { cwd: store, encoding: 'utf8' })
+  const made = files.map((_, i) => {
+    const path = join(store, `stage/c/deep/er/${i}\nx`)
+    return existsSync(path) ? readFileSync(path) : Buffer.from('none')
+  })
+  return { status, stderr, made }
+}
+
+const said = (old: Uint8Array, now: Uint8Array): Said => ({ old, now, patch: makePatch(old, now) })
+
+/** Bytes that look the same at each run and have no pattern. */
+function noise(size: number, seed: number): Buffer {
+  const blocks = Array.from({ length: Math.ceil(size / 32) }, (_, i) =>
+    createHash('sha256').update(`${seed} ${i}`).digest(),
+  )
+  return Buffer.concat(blocks).subarray(0, size)
+}
+
+/** Something like a program that was built again: pieces inserted and taken out, words shifted all over. */
+const rebuilt = record({
+  size: integer({ min: 0, max: 20_000 }),
+  seed: integer({ min: 0, max: 1e6 }),
+  shifts: array(tuple(nat(20_000), integer({ min: 1, max: 0xffffffff })), { maxLength: 200 }),
+  cuts: array(tuple(nat(20_000), nat(300), nat(300)), { maxLength: 8 }),
+}).map(({ size, seed, shifts, cuts }) => {
+  const old = noise(size, seed)
+  let now = Buffer.from(old)
+  for (const [at, by] of shifts) if (at + 4 <= size) now.writeUInt32LE((now.readUInt32LE(at) + by) % 2 ** 32, at)
+  for (const [at, gone, more] of cuts)
+    now = Buffer.concat([now.subarray(0, at), noise(more, at), now.subarray(Math.min(now.length, at + gone))])
+  return said(old, now)
+})
+
+describe.each(names)('makePatch() undone by %s', (program) => {
+  test('gives the new files, several at once', () => {
+    assert(
+      property(array(rebuilt, { minLength: 1, maxLength: 4 }), (files) => {
+        const { status, stderr, made } = apply(program, files)
+        expect([status, stderr]).toEqual([0, ''])
+        for (const [i, { now }] of files.entries()) expect(made[i]?.equals(now)).toBe(true)
+      }),
+      { numRuns: 25 },
+    )
+  })
+
+  test('gives a file of several covers of the longest kind, and one of nothing old', () => {
+    const old = noise(3_000_000, 1)
+    const now = Buffer.concat([old.subarray(0, 2_500_000), noise(1_200_000, 2)])
+    now.writeUInt32LE(7, 1_048_574)
+    const { status, made } = apply(program, [said(old, now), said(new Uint8Array(), old), said(old, new Uint8Array())])
+    expect(status).toBe(0)
+    expect([made[0]?.equals(now), made[1]?.equals(old), made[2]?.length]).toEqual([true, true, 0])
+  })
+
+  const good = said(noise(5000, 3), Buffer.concat([noise(5000, 3).subarray(100), noise(50, 4)]))
+  const { patch } = good
+  const line = (paths: string, ...sizes: number[]): string => `${paths}\0${sizes.join(' ')}\0`
+  const own = [patch.ops.length, patch.gaps.length, patch.differences.length, patch.literals.length]
+  test.each([
+    ['that leaves the tree', { words: line(`tree/${TREE}/root/../../../etc/passwd\0x`, 4950, ...own) }],
+    ['of what is no tree', { words: line(`c/app/gen/1\0x`, 4950, ...own) }],
+    ['that is put beside the stage', { words: line(`tree/${TREE}/root/f0\0../../x`, 4950, ...own) }],
+    ['that is put at an absolute path', { words: line(`tree/${TREE}/root/f0\0/etc/x`, 4950, ...own) }],
+    ['whose sizes are no numbers', { words: `tree/${TREE}/root/f0\0x\0many\0` }],
+    ['whose streams are short', { words: line(`tree/${TREE}/root/f0\0x`, 4950, ...own.map((size) => size + 9)) }],
+    ['that makes another size', { words: line(`tree/${TREE}/root/f0\0x`, 4951, ...own) }],
+    ['that copies from behind the end', { old: new Uint8Array(10) }],
+    ['with a difference outside of its cover', { patch: { ...patch, ops: Buffer.from([0, 8, 0, 1]), gaps: Buffer.from([6]), differences: Buffer.alloc(4), literals: new Uint8Array() }, now: new Uint8Array(8) }],
+    ['with more differences than there are', { patch: { ...patch, ops: Buffer.from([0, 8, 0, 2]), gaps: Buffer.from([0]), differences: Buffer.alloc(4), literals: new Uint8Array() }, now: new Uint8Array(8) }],
+    ['whose cover is too long', { patch: { ...patch, ops: Buffer.from([0, 0xc0, 0x80, 1, 0, 0]), gaps: new Uint8Array(), differences: new Uint8Array(), literals: new Uint8Array() }, now: new Uint8Array(1_048_577), old: new Uint8Array(2_000_000) }],
+  ])('is refused for a patch %s', (_, wrong) => {
+    const { status, stderr } = apply(program, [{ ...good, ...wrong }])
+    expect(status).not.toBe(0)
+    expect(stderr).toMatch(/is not sound\n$/)
+    expect(existsSync(join(store, '../etc/x'))).toBe(false)
+  }) // prettier-ignore
+})
+
+test('makePatch() says a program that was built again in a few percent of its size', () => {
+  const old = readFileSync(process.execPath).subarray(0, 8 << 20)
+  const now = Buffer.concat([old.subarray(0, 1 << 20), noise(1000, 5), old.subarray(1 << 20)])
+  for (let at = 2 << 20; at < 3 << 20; at += 64) now.writeUInt32LE((now.readUInt32LE(at) + 1000) % 2 ** 32, at)
+  const { ops, gaps, differences, literals } = makePatch(old, now)
+  expect(literals.length).toBeLessThan(1100)
+  const streams = Buffer.concat([ops, gaps, differences, literals])
+  expect(
+    execFileSync('zstd', ['-19', '-c'], { input: streams, stdio: ['pipe', 'pipe', 'ignore'] }).length,
+  ).toBeLessThan(8000)
+})

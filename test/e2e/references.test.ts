@@ -1,0 +1,150 @@
+// Old contents make the delta small over SSH: with every set of tools a host may have, and never at the cost of the tree.
+import { execFileSync } from 'node:child_process'
+import {
+  appendFileSync,
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Planned } from '../../src/verbs/plan.ts'
+import type { Report } from '../../src/verbs/report.ts'
+import { expectDeployed } from '../fixture/deployed.ts'
+import { startHost, type Host } from '../fixture/host.ts'
+import { varve, varveData } from '../fixture/varve.ts'
+import { workFor, type Work } from '../fixture/work.ts'
+
+const RUNC = execFileSync('sh', ['-c', 'readlink -f "$(command -v runc)"'], { encoding: 'utf8' }).trim()
+
+/** A program of 4 MB, a text, names of each beside, and times, modes and attributes that must come out as they are. */
+function fill(root: string): void {
+  mkdirSync(join(root, 'opt/app-1.0'), { recursive: true })
+  writeFileSync(join(root, 'opt/program'), readFileSync(RUNC).subarray(0, 4 << 20))
+  linkSync(join(root, 'opt/program'), join(root, 'opt/zlink'))
+  writeFileSync(join(root, 'opt/text'), Array.from({ length: 20_000 }, (_, i) => `line ${i * 7919}\n`).join(''))
+  linkSync(join(root, 'opt/text'), join(root, 'opt/text-too'))
+  writeFileSync(
+    join(root, 'opt/app-1.0/module.js'),
+    Array.from({ length: 5000 }, (_, i) => `f(${i * 104_729})\n`).join(''),
+  )
+}
+
+/** As built again: code moved, addresses in it shifted, lines changed, a directory renamed by its version. */
+function change(root: string, round: number): void {
+  const old = readFileSync(join(root, 'opt/program'))
+  const at = 1 << 20
+  const now = Buffer.concat([old.subarray(0, at), Buffer.from(`inserted ${round} `.repeat(9)), old.subarray(at)])
+  for (let i = 2 << 20; i < 2.5 * (1 << 20); i += 128) now.writeUInt32LE((now.readUInt32LE(i) + 256) % 2 ** 32, i)
+  writeFileSync(join(root, 'opt/program'), now, { mode: 0o755 })
+  chmodSync(join(root, 'opt/program'), 0o4755)
+  execFileSync('setfattr', ['-n', 'user.round', '-v', String(round), join(root, 'opt/program')])
+  execFileSync('setcap', ['cap_net_raw+ep', join(root, 'opt/program')])
+  utimesSync(join(root, 'opt/program'), 1000, 1_600_000_000.25 + round)
+  appendFileSync(join(root, 'opt/text'), `and ${round}\n`)
+  const module = readFileSync(join(root, `opt/app-1.${round - 1}/module.js`), 'utf8')
+  rmSync(join(root, `opt/app-1.${round - 1}`), { recursive: true })
+  mkdirSync(join(root, `opt/app-1.${round}`))
+  writeFileSync(join(root, `opt/app-1.${round}/module.js`), module.replace('f(104729)', `g(${round})`))
+}
+
+const wire = ({ bytes }: Report): number => bytes.sent + bytes.received
+
+describe.each([
+  ['all tools', [], 40_000],
+  ['python3 but no perl', ['perl'], 40_000],
+  ['perl but no zstd', ['zstd'], 40_000],
+  ['zstd alone', ['perl', 'python3'], 60_000],
+  ['none of them', ['perl', 'python3', 'zstd'], 4_000_000],
+] as const)('push() to a host with %s', (_, strip, most) => {
+  let host: Host
+  let work: Work
+  const push = (): Promise<Report> => varveData<Report>(work.push('app'))
+  beforeAll(async () => {
+    host = await startHost({ strip: [...strip] })
+    work = workFor(host)
+    fill(work.rootfs)
+    await push()
+  })
+  afterAll(async () => {
+    await host.stop()
+    work[Symbol.dispose]()
+  })
+
+  test('costs for a program, a text and a moved module little, as plan said, and is exact', async () => {
+    change(work.rootfs, 1)
+    const [, ...words] = work.push('app')
+    const { report } = await varveData<{ report: Planned['report'] }>(['plan', ...words])
+    const pushed = await push()
+    expect(pushed.bytes.delta).toBe(report.bytes.delta)
+    expect(wire(pushed)).toBeLessThan(most)
+    await expectDeployed(host, '/var/lib/machines/app/rootfs', work.rootfs)
+    expect((await host.exec('ls -A /var/lib/varve/stage /var/lib/varve/in')).stdout.toString()).toBe('/var/lib/varve/in:\n\n/var/lib/varve/stage:\n')
+  }) // prettier-ignore
+
+  test('costs again as little, and the same in another container only the words', async () => {
+    change(work.rootfs, 2)
+    expect(wire(await push())).toBeLessThan(most)
+    await expectDeployed(host, '/var/lib/machines/app/rootfs', work.rootfs)
+    expect((await varveData<Report>(work.push('other'))).bytes.delta).toBe(0)
+  })
+})
+
+describe('push() heals in itself', () => {
+  let host: Host
+  let work: Work
+  beforeAll(async () => {
+    host = await startHost()
+    work = workFor(host)
+    fill(work.rootfs)
+    await varveData(work.push('app'))
+  })
+  afterAll(async () => {
+    await host.stop()
+    work[Symbol.dispose]()
+  })
+  const pushed = async (): Promise<{ stderr: string; report: Report }> => {
+    const ran = await varve([...work.push('app'), '--json'])
+    expect(ran.status, ran.stdout + ran.stderr).toBe(0)
+    await expectDeployed(host, '/var/lib/machines/app/rootfs', work.rootfs)
+    return { stderr: ran.stderr, report: (JSON.parse(ran.stdout) as { data: Report }).data }
+  }
+
+  test('an old file that is not what it was on the host', async () => {
+    await host.exec('cd /var/lib/varve/tree/*/root/opt && printf x | dd of=program bs=1 seek=3000000 conv=notrunc')
+    change(work.rootfs, 1)
+    expect((await pushed()).stderr).toContain('W_HEAL')
+  })
+
+  test('a program on the host that makes other files than it should', async () => {
+    await host.exec('mv /usr/bin/perl /usr/bin/perl.real; printf "#!/bin/sh\\nexit 0\\n" >/usr/bin/perl; chmod 755 /usr/bin/perl')
+    change(work.rootfs, 2)
+    const { stderr } = await pushed()
+    expect(stderr).toContain('sending whole files')
+    await host.exec('mv /usr/bin/perl.real /usr/bin/perl')
+  }) // prettier-ignore
+
+  test('a cache that was lost or damaged, for more bytes', async () => {
+    change(work.rootfs, 3)
+    execFileSync('sh', ['-c', 'for pack in "$0"/cache/*.pack; do printf xxxx | dd of="$pack" conv=notrunc 2>/dev/null; done', work.state])
+    expect((await pushed()).stderr).toBe('')
+    change(work.rootfs, 4)
+    rmSync(join(work.state, 'cache'), { recursive: true })
+    const { stderr, report } = await pushed()
+    expect(stderr).toBe('')
+    expect(wire(report)).toBeGreaterThan(1_000_000)
+  }) // prettier-ignore
+
+  test('varve cache says what is kept, and frees it', async () => {
+    const ls = await varveData<{ contents: number; bytes: number }>(['cache', 'ls', '--state-dir', work.state])
+    expect(ls.contents).toBeGreaterThan(2)
+    const pruned = await varveData<{ freed: number; bytes: number }>(['cache', 'prune', '--state-dir', work.state])
+    expect(pruned).toMatchObject({ freed: ls.bytes, bytes: 0, contents: 0 })
+    change(work.rootfs, 5)
+    await pushed()
+  })
+})
