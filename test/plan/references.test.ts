@@ -24,7 +24,7 @@ const held = (...files: FileEntry[]): { id: string; tree: { entries: FileEntry[]
 const referenceFor = (
   wanted: FileEntry,
   files: FileEntry[],
-  atHand = (_: string): boolean => true,
+  atHand: (sha256: string) => boolean = () => true,
 ): string | undefined => {
   const [step] = withReferences(planOf(wanted), [held(...files)], atHand).steps
   return step?.kind === 'send' ? step.reference?.path : undefined
