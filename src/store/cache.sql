@@ -1,4 +1,4 @@
--- The content cache, version 3 of the local database: packs below cache/, and where contents stand in them, compressed.
+-- Version 3 of the local database: the content cache, that is packs below cache/, and where contents stand in them, compressed.
 
 CREATE TABLE pack (
   key INTEGER PRIMARY KEY,
@@ -15,3 +15,12 @@ CREATE TABLE cached (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX cached_pack ON cached (pack);
+
+-- Deltas on their way to a host's spool: what a lost connection left there is gone on with. The owner is a process.
+CREATE TABLE upload (
+  host TEXT NOT NULL,
+  delta TEXT NOT NULL,
+  name TEXT NOT NULL,
+  owner INTEGER NOT NULL,
+  PRIMARY KEY (host, delta)
+) STRICT, WITHOUT ROWID;

@@ -6,6 +6,7 @@ import { decodeManifest, encodeManifest } from '../model/manifest.ts'
 import { filesOf, rootfsBytes, type Tree } from '../model/tree.ts'
 import { openCache, type ContentCache } from './cache.ts'
 import { openDatabase } from './database.ts'
+import { openUploads, type Uploads } from './uploads.ts'
 import { packFacts, unpackFacts } from './facts.ts'
 
 export type TreeSummary = { readonly entries: number; readonly bytes: number }
@@ -15,6 +16,7 @@ export type Found = { readonly tree: string; readonly file: FileEntry; readonly 
 export type Manifest = Disposable & {
   /** Bytes of files, kept beside the database. */
   readonly contents: ContentCache
+  readonly uploads: Uploads
   reading(source: string): Reading | undefined
   keepReading(source: string, reading: { digest: bigint; tree: string; facts: ReadonlyMap<ByteString, FileFact> }): void
   summary(tree: string): TreeSummary | undefined
@@ -72,6 +74,7 @@ export function openManifest(directory: string): Manifest {
 
   return {
     contents: openCache(directory, database),
+    uploads: openUploads(database),
     reading(source) {
       const row = database
         .prepare<[Buffer], { digest: Buffer; tree: string; facts: Buffer }>(

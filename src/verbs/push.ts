@@ -1,6 +1,7 @@
 // push: the source's tree becomes the container's current generation, for as few bytes as the host allows.
 import { VarveError, hasCode } from '../errors.ts'
 import type { Survey } from '../host/survey.ts'
+import { hostText } from '../model/names.ts'
 import type { Plan } from '../model/plan.ts'
 import { CACHE_LIMIT } from './cache.ts'
 import { connect, manifestOf, type Context } from './context.ts'
@@ -123,7 +124,7 @@ async function sendOnce(wanted: Wanted, at: At, reuse: Reuse): Promise<Shipped[]
 /** While the host takes one layer, the next is on its way. */
 async function sendLayer(shipment: Shipment, at: At): Promise<{ delta: number; taken: Promise<unknown> }> {
   const { plan } = shipment
-  const delta = await at.watch.time('delta', () => deltaOf(shipment, at, true))
+  let delta = await at.watch.time('delta', () => deltaOf(shipment, at, true))
   const { session, direct } = at.connected
   const receive = ['receive', plan.tree, plan.base ?? '-']
   // BusyBox head reads ahead, beyond a frame
@@ -131,7 +132,21 @@ async function sendLayer(shipment: Shipment, at: At): Promise<{ delta: number; t
     const { size } = await at.watch.time('apply', () => session.stream(receive, delta.chunks))
     return { delta: size, taken: Promise.resolve() }
   }
-  const upload = await at.watch.time('transfer', () => session.upload(delta.chunks))
+  const { uploads } = at.manifest
+  const [host, what] = [hostText(at.options.target.host), `${plan.tree} ${plan.base ?? '-'}`]
+  const file = uploads.begin(host, what)
+  let upload = await at.watch.time('transfer', () => session.upload(delta.chunks, file))
+  if (upload === undefined) {
+    delta = await at.watch.time('delta', () => deltaOf(shipment, at, true))
+    upload = await at.watch.time('transfer', () => session.upload(delta.chunks, { ...file, begun: undefined }))
+  }
+  if (upload === undefined) throw new VarveError('E_BUG', 'cannot send the delta: it was refused')
+  uploads.end(host, what)
+  if (upload.resumed > 0)
+    at.context.onEvent({
+      kind: 'detail',
+      message: `${upload.resumed} of ${upload.size} bytes were there from a push that was cut`,
+    })
   const words = [
     upload.name,
     String(upload.size),

@@ -91,6 +91,32 @@ describe('a link that', () => {
     await expectSound(before)
   })
 
+  test.each([
+    ['is gone on with by the next push', 'true', true],
+    [
+      'is sent anew where what the host has of it is something else',
+      'printf x | dd of="$part" bs=1 seek=1000 conv=notrunc',
+      false,
+    ],
+    ['is sent anew where the host has nothing of it any more', 'rm -f "$part"', false],
+  ])('is cut within a delta that %s', async (_what, meanwhile, resumed) => {
+    await untilQuiet()
+    change(8 * MIB)
+    {
+      await using link = await linkTo(host, { cutAfterBytes: 6 * MIB })
+      expect(await varveError(through(link))).toMatchObject({ status: 5 })
+    }
+    await untilQuiet()
+    await sh(`for part in ~deploy/.cache/varve/spool/*; do ${meanwhile} 2>/dev/null; done`)
+    const report = await push()
+    if (resumed) expect(report.bytes.sent).toBeLessThan(2 * MIB + 200_000)
+    else expect(report.bytes.sent).toBeGreaterThan(8 * MIB)
+    expect(await sh(`sha256sum </var/lib/machines/app/rootfs/big`)).toBe(`${sha256OfBig()}  -\n`)
+    expect(await sh('ls -A ~deploy/.cache/varve/spool')).toBe('')
+    change()
+    await push()
+  })
+
   test('falls silent ends the push with status 5, as soon as ssh_config has it', async () => {
     const before = await current()
     change()

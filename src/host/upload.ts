@@ -1,0 +1,132 @@
+// Sends a delta into the login user's spool on a host, and goes on where a lost connection left off.
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import type { Writable } from 'node:stream'
+import { VarveError } from '../errors.ts'
+import { escapeControls } from '../model/bytes.ts'
+import { uploadCommand } from './loader.ts'
+import { number } from './replies.ts'
+import type { Channel, Transport } from './transport.ts'
+
+/** `resumed` bytes of it were on the host already. */
+export type Upload = { readonly name: string; readonly size: number; readonly sha256: string; readonly resumed: number }
+
+/** Throws E_LOST, E_NOSPACE, E_IO. Undefined where the host has the beginning of something else. */
+export async function upload(
+  transport: Transport,
+  chunks: AsyncIterable<Uint8Array>,
+  { name, begun }: { readonly name: string; readonly begun: string | undefined },
+): Promise<Upload | undefined> {
+  const channel = await transport.exec(uploadCommand(name, begun))
+  let said = ''
+  let answer = ''
+  channel.stderr.on('data', (chunk: Buffer) => (said += chunk.toString('latin1').slice(0, 1000)))
+  channel.stdout.on('data', (chunk: Buffer) => (answer += chunk.toString('latin1').slice(0, 1000)))
+  const hash = createHash('sha256')
+  let size = 0
+  let broken: unknown
+  let resumed = 0
+  try {
+    const there = begun === undefined ? undefined : await leftOf(channel, name, () => answer)
+    let held = there?.size ?? 0
+    for await (const chunk of chunks) {
+      size += chunk.length
+      // what the host has already is only hashed, up to where it ends
+      const known = chunk.subarray(0, held)
+      hash.update(known)
+      held -= known.length
+      if (held > 0) continue
+      if (there !== undefined && size - chunk.length < there.size) {
+        if (hash.copy().digest('hex') !== there.sha256) return await refuse(channel)
+        resumed = there.size
+        await write(channel.stdin, Buffer.from('go\n'))
+      } else if (there?.size === 0 && size === chunk.length) await write(channel.stdin, Buffer.from('anew\n'))
+      hash.update(chunk.subarray(known.length))
+      await write(channel.stdin, chunk.subarray(known.length))
+    }
+    // it was made shorter since
+    if (held > 0) return await refuse(channel)
+    channel.stdin.end()
+  } catch (error) {
+    // what the source threw is the cause; what the channel threw is explained by how the command ended
+    if (!isBrokenPipe(error)) {
+      channel.close()
+      throw error
+    }
+    broken = error
+  }
+  const status = await channel.exit
+  if (status === null)
+    throw new VarveError('E_LOST', 'lost the connection while sending the delta', {
+      hint: 'run the same command again',
+      cause: broken,
+    })
+  if (status === 9)
+    throw new VarveError(
+      'E_IO',
+      `cannot send the delta: "~/.cache/varve/spool" on the host is no directory of the login user's own`,
+      { hint: 'on the host: sudo rm -rf ~/.cache/varve' },
+    )
+  if (status !== 0 || arrived(answer, name) !== size) {
+    const why = escapeControls(said.trim().split('\n').at(-1) ?? '', 0x7e)
+    if (/No space left|quota exceeded/i.test(said))
+      throw new VarveError('E_NOSPACE', `cannot send the delta: ${why}`, {
+        hint: 'free space in the home directory of the login user on the host',
+      })
+    throw new VarveError(
+      'E_IO',
+      `cannot send the delta: ${why === '' ? `the upload ended with status ${status}` : why}`,
+    )
+  }
+  return { name, size, sha256: hash.digest('hex'), resumed }
+}
+
+/** The host is to forget what it has. */
+async function refuse(channel: Channel): Promise<undefined> {
+  await write(channel.stdin, Buffer.from('no\n'))
+  channel.stdin.end()
+  await channel.exit
+}
+
+/** What the login shell says on its own, such as a greeting, comes before. */
+function arrived(answer: string, name: string): number {
+  return number(new RegExp(`${name} +([0-9]+)\\s*$`).exec(answer)?.[1])
+}
+
+/** What a connection that was lost left there. */
+async function leftOf(
+  channel: Channel,
+  name: string,
+  answer: () => string,
+): Promise<{ readonly size: number; readonly sha256: string }> {
+  for (;;) {
+    const said = new RegExp(`${name} has +([0-9]+) ([0-9a-f]{64})\n`).exec(answer())
+    if (said !== null) return { size: number(said[1]), sha256: said[2] ?? '' }
+    const ended = await Promise.race([once(channel.stdout, 'data').then(() => false), channel.exit.then(() => true)])
+    if (ended) throw Object.assign(new Error('the command ended'), { code: 'EPIPE' })
+  }
+}
+
+function isBrokenPipe(error: unknown): boolean {
+  const code = (error as { code?: unknown }).code
+  return (
+    code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED' || code === 'E_LOST' || code === 'ERR_STREAM_WRITE_AFTER_END'
+  )
+}
+
+/** Waits while the other side is slower; fails when the stream does. */
+export async function write(stream: Writable, bytes: Uint8Array): Promise<void> {
+  if (stream.destroyed) throw Object.assign(new Error('the stream is closed'), { code: 'EPIPE' })
+  if (stream.write(bytes)) return
+  const closed = new AbortController()
+  try {
+    await Promise.race([
+      once(stream, 'drain', { signal: closed.signal }),
+      once(stream, 'close', { signal: closed.signal }).then(() => {
+        throw Object.assign(new Error('the stream is closed'), { code: 'EPIPE' })
+      }),
+    ])
+  } finally {
+    closed.abort()
+  }
+}
