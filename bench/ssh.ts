@@ -38,6 +38,7 @@ async function measure(host: Host, work: string): Promise<void> {
     ['one 100-byte file changed', `head -c 75 /dev/urandom | base64 -w0 >${rootfs}/etc/one`],
     ['the same file changed again', `head -c 75 /dev/urandom | base64 -w0 >${rootfs}/etc/one`],
     ['every mtime changed', `find ${rootfs} -exec touch -h {} +`],
+    ['libc6, perl-base, libssl3 of another release', otherVersions(work, rootfs)],
     ['usr/share renamed', `mv ${rootfs}/usr/share ${rootfs}/usr/share2`],
   ]
   const gzip = timed(`tar -C ${rootfs} -c . | gzip -c | wc -c`).stdout.trim()
@@ -72,6 +73,13 @@ async function measure(host: Host, work: string): Promise<void> {
       plain.seconds.toFixed(2),
     )
   }
+}
+
+/** What a refresh of packages changes, the other way round: the oldest version that apt knows, over the one that is there. */
+function otherVersions(work: string, rootfs: string): string {
+  return `mkdir -p ${work}/debs && cd ${work}/debs && for package in libc6 perl-base libssl3; do
+    apt-get download -qq "$package=$(apt-cache madison "$package" | awk '{ print $3 }' | sort -V | head -n 1)" >/dev/null 2>&1
+  done; for deb in *.deb; do dpkg-deb --fsys-tarfile "$deb" | tar -x --keep-directory-symlink -C ${rootfs}; done`
 }
 
 /** rsync with its best options and root on both sides, through a proxy that counts; each kind has a tree of its own. */

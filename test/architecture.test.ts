@@ -33,13 +33,13 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   'zstd-napi/binding.js': ['tar/decompress.ts'],
   'tar-stream': ['tar/write.ts', 'tar/write-member.ts'],
   '@napi-rs/xattr': ['source/xattrs.ts'],
-  commander: ['cli/main.ts', 'cli/program.ts'],
+  commander: ['cli/main.ts', 'cli/program.ts', 'cli/ship.ts'],
 }
 /** Files a room; verbs, host and runtime have one a verb or a step of the way to a host, tar one a step from bytes to a tree, model one a noun. */
 const most: Readonly<Record<string, number>> = {
-  verbs: 18,
+  verbs: 21,
   host: 14,
-  runtime: 14,
+  runtime: 16,
   plan: 10,
   tar: 15,
   model: 12,

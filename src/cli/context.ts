@@ -24,6 +24,8 @@ export type CommonOptions = {
   platform?: string
   insecure?: true
   pause?: boolean
+  retries?: number
+  bwlimit?: number
 }
 
 export function makeContext(
@@ -54,6 +56,8 @@ export function makeContext(
       ...(options.insecure === true ? { insecure: true } : {}),
       ...(options.pause === undefined ? {} : { pause: options.pause }),
     },
+    ...(options.retries === undefined ? {} : { retries: options.retries }),
+    ...(options.bwlimit === undefined ? {} : { bytesPerSecond: options.bwlimit }),
     environment: env,
     stdin: process.stdin,
     undo,

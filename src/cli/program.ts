@@ -1,14 +1,14 @@
 // The commands and their options, by commander; each is handed to its verb.
-import { Argument, Command, InvalidArgumentError, Option } from 'commander'
+import { basename } from 'node:path'
+import { Argument, Command, Option } from 'commander'
 import { VarveError } from '../errors.ts'
-import { parseHost, parseSource, parseTarget, SOURCES } from '../model/names.ts'
-import { LOSSES, type Loss } from '../plan/loss.ts'
-import { parseMtimePolicy } from '../plan/mtimes.ts'
+import { parseHost, parseSource, parseTarget } from '../model/names.ts'
+import { apply } from '../verbs/apply.ts'
 import { cache } from '../verbs/cache.ts'
 import { doctor } from '../verbs/doctor.ts'
 import { gc } from '../verbs/gc.ts'
+import { pack } from '../verbs/pack.ts'
 import { plan } from '../verbs/plan.ts'
-import type { ShipOptions } from '../verbs/prepare.ts'
 import { push } from '../verbs/push.ts'
 import { rm } from '../verbs/rm.ts'
 import { rollback } from '../verbs/rollback.ts'
@@ -18,21 +18,19 @@ import { makeContext, type CommonOptions } from './context.ts'
 import { Output } from './output.ts'
 import * as render from './render.ts'
 import * as renderHost from './render-host.ts'
+import {
+  SOURCE,
+  TARGET,
+  collect,
+  link,
+  made,
+  ship,
+  shipOptions,
+  wholeNumber,
+  type PackFlags,
+  type ShipFlags,
+} from './ship.ts'
 
-type ShipFlags = CommonOptions & {
-  rootfs?: 'overlay' | 'copy'
-  allowLoss: Loss[]
-  allowDevices?: true
-  mtime: string
-  cmd?: string[]
-  env: string[]
-  cwd?: string
-  user?: string
-  dryRun?: true
-}
-
-const SOURCE = SOURCES.replace('tar:-', 'tar:- (standard input)')
-const TARGET = '[user@]host:NAME, ssh://[user@]host[:port]/NAME or local:NAME'
 const HOST = '[user@]host[:NAME], ssh://[user@]host[:port][/NAME] or local[:NAME]'
 
 /** Runs the command line of `process`; the exit status. For `undo` see Context. Throws VarveError and CommanderError. */
@@ -71,7 +69,7 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
     return { context: makeContext(process, options, { output, undo }), output }
   }
 
-  ship(add('push', 'plan, send, switch; prints what it cost')).action(
+  link(ship(add('push', 'plan, send, switch; prints what it cost'))).action(
     async (source: string, target: string, flags: ShipFlags) => {
       const options = shipOptions(source, target, { flags, epoch: process.env['SOURCE_DATE_EPOCH'] })
       const { context, output } = started(flags)
@@ -98,6 +96,30 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
         if (flags.detailedExitcode === true && planned.changes) exit = 10
       },
     )
+
+  made(add('pack', 'the delta of a source as a file, which also applies itself: sh FILE').argument('<source>', SOURCE))
+    .requiredOption('-o, --output <file>', 'a new file; without --for its name says the name of the container')
+    .option('--for <target>', `what the host holds is asked there: ${TARGET}`)
+    .option('--base <source>', 'the host is taken to hold what this source is, as varve pushed it')
+    .action(async (source: string, flags: PackFlags) => {
+      if (flags.for !== undefined && flags.base !== undefined)
+        throw new VarveError('E_USAGE', 'cannot use --for and --base at once', { hint: 'leave out one of them' })
+      const target = flags.for ?? `local:${basename(flags.output).replace(/\..*$/, '')}`
+      const options = shipOptions(source, target, { flags, epoch: process.env['SOURCE_DATE_EPOCH'] })
+      const { context, output } = started(flags)
+      const base = flags.base === undefined ? undefined : ({ kind: 'source', source: parseSource(flags.base) } as const)
+      const against = flags.for === undefined ? base : ({ kind: 'host' } as const)
+      output.data(await pack({ ...options, output: flags.output, against }, context), render.packed)
+    })
+
+  link(add('apply', 'a file that pack made, sent to a host and switched to'))
+    .argument('<file>', 'what varve pack wrote; a program, so of your own making or of somebody whom you trust')
+    .argument('<target>', TARGET)
+    .action(async (file: string, target: string, flags: CommonOptions) => {
+      const parsed = parseTarget(target)
+      const { context, output } = started(flags)
+      output.data(await apply({ file, target: parsed }, context), render.applied)
+    })
 
   add('status', 'containers of a host, what they share, what each takes there, and what is not as it was committed')
     .argument('<host>', HOST)
@@ -195,79 +217,4 @@ function common(command: Command): Command {
     .option('--accept-new', 'trust the key of a host that is not in known_hosts yet')
     .option('--state-dir <dir>', 'the local manifest (default: $XDG_STATE_HOME/varve or ~/.local/state/varve)')
     .option('--debug', 'show stack traces')
-}
-
-function ship(command: Command): Command {
-  return command
-    .argument('<source>', SOURCE)
-    .argument('<target>', TARGET)
-    .addOption(
-      new Option(
-        '--rootfs <kind>',
-        'how a generation gets its root filesystem (default: overlay where the host has it)',
-      ).choices(['overlay', 'copy']),
-    )
-    .addOption(
-      new Option('--allow-loss <kinds>', `give up what BusyBox tar cannot restore: ${LOSSES.join(',')}`)
-        .argParser(losses)
-        .default([], 'nothing'),
-    )
-    .option('--allow-devices', 'ship device nodes that reach hardware')
-    .option(
-      '--cmd <word...>',
-      'the command and its arguments, -x as --cmd=-x (default: what an image says, else /bin/sh)',
-    )
-    .option('--env <name=value>', 'a variable; may be given again', collect, [])
-    .option('--cwd <dir>', 'the working directory (default: what an image says, else /)')
-    .option('--user <uid[:gid]>', 'who runs the command (default: what an image says, else 0:0)')
-    .option('--mtime <policy>', 'keep, zero, clamp=EPOCH, or clamp for clamp=$SOURCE_DATE_EPOCH', 'keep')
-    .option('--platform <os/arch>', 'which image of several, e.g. linux/arm64 (default: this machine)')
-    .option('--insecure', 'ask a registry over plain HTTP')
-    .option('--no-pause', 'let a container run on while it is read')
-    .option('-n, --dry-run', 'plan only')
-}
-
-function shipOptions(
-  source: string,
-  target: string,
-  { flags, epoch }: { flags: ShipFlags; epoch: string | undefined },
-): ShipOptions {
-  const parsed = parseSource(source)
-  const process = { args: flags.cmd, env: flags.env, cwd: flags.cwd, user: flags.user }
-  const own = Object.entries({
-    '--cmd': flags.cmd,
-    '--env': flags.env.length > 0 ? 'given' : undefined,
-    '--cwd': flags.cwd,
-    '--user': flags.user,
-  }).find(([, value]) => value !== undefined)
-  if (parsed.kind === 'bundle' && own !== undefined)
-    throw new VarveError('E_USAGE', `cannot use ${own[0]} with a bundle: its config.json says what runs`, {
-      hint: "change the bundle's config.json",
-    })
-  return {
-    source: parsed,
-    target: parseTarget(target),
-    rootfs: flags.rootfs,
-    allowLoss: new Set(flags.allowLoss),
-    allowDevices: flags.allowDevices === true,
-    mtime: parseMtimePolicy(flags.mtime, epoch),
-    process,
-  }
-}
-
-function collect(value: string, before: string[]): string[] {
-  return [...before, value]
-}
-
-function wholeNumber(value: string): number {
-  if (!/^[0-9]{1,9}$/.test(value)) throw new InvalidArgumentError('It is no whole number.')
-  return Number(value)
-}
-
-function losses(value: string): Loss[] {
-  return value.split(',').map((word) => {
-    const loss = LOSSES.find((known) => known === word)
-    if (loss === undefined) throw new InvalidArgumentError(`Use ${LOSSES.join(' or ')}.`)
-    return loss
-  })
 }

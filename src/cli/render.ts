@@ -2,6 +2,8 @@
 import type { Collected } from '../verbs/gc.ts'
 import type { Diagnosis } from '../verbs/doctor.ts'
 import type { CacheSize } from '../verbs/cache.ts'
+import type { Applied } from '../verbs/apply.ts'
+import type { Packed } from '../verbs/pack.ts'
 import type { Planned } from '../verbs/plan.ts'
 import type { Report } from '../verbs/report.ts'
 import type { RolledBack } from '../verbs/rollback.ts'
@@ -98,6 +100,23 @@ function short(text: string): string {
 
 export function rolledBack(done: RolledBack): string {
   return `${done.host}:${done.container} is at generation ${done.generation}, the same as ${done.from}\n${runLine(done)}`
+}
+
+export function packed({ file, bytes, against, container, layers }: Packed): string {
+  const sent = layers.filter(({ delta }) => delta > 0).length
+  return (
+    `wrote ${file}: ${amount(bytes)}, ${sent} of ${layers.length} layers, against ${against}\n` +
+    `apply it there: sudo sh ${file}\nor from here:   varve apply ${file} HOST:${container}\n`
+  )
+}
+
+export function applied(done: Applied): string {
+  const { generation, previous, bytes } = done
+  const where = `${done.host}:${done.container}`
+  const wired =
+    done.host === 'local' ? '' : `  on wire  ${amount(bytes.sent)} sent, ${amount(bytes.received)} received\n`
+  if (generation === previous) return `${where} is up to date: generation ${generation}\n${wired}`
+  return `${where} is at generation ${generation}${previous === 0 ? '' : ` (was ${previous})`}\n${wired}${runLine(done)}`
 }
 
 export function collected(done: Collected): string {

@@ -13,6 +13,7 @@ import type { Place, Plan, Reference, Step } from '../model/plan.ts'
 import type { Tree } from '../model/tree.ts'
 import { writeTar, type Dialect, type Member } from '../tar/write.ts'
 import { compress, type Codec } from './codec.ts'
+import { saySame } from './same.ts'
 import { NO_WAYS, whole, type Contents, type Segment, type Ways } from './ways.ts'
 import { packedAfter } from './zstd.ts'
 
@@ -25,12 +26,15 @@ export type DeltaOptions = {
   /** How files are said, where not whole; and the old bytes for it, by SHA-256. */
   readonly ways?: Ways
   readonly old?: (sha256: string) => Uint8Array | undefined
+  /** The plan's base, where the host has its manifest and can make members of it. */
+  readonly base?: Tree
   readonly onProgress?: (bytes: number) => void
 }
 
 export type Encoded = {
   readonly chunks: AsyncIterable<Uint8Array>
-  readonly codec: Codec
+  /** "+same" behind it says that the first tar begins with what delta/same.ts says. */
+  readonly codec: Codec | `${Codec}+same`
   /** Bytes of the first tar before compression, once all was read. */
   readonly raw: () => number
   /** Of each frame behind it: its bytes, and those of its tar. */
@@ -47,8 +51,16 @@ export function encodeDelta(plan: Plan, options: DeltaOptions): Encoded {
   const { ways = NO_WAYS, dialect } = options
   const said = new Set([...ways.patched.keys(), ...ways.segments.flatMap(({ files }) => files.map(({ path }) => path))])
   const behind = ways.segments.reduce((sum, { files }) => sum + files.reduce((all, { size }) => all + size, 0), 0)
+  const same = options.base === undefined ? undefined : saySame(plan, options.base)
+  const begun = same !== undefined && same.steps.size > 0
   async function* first(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of writeTar(members(plan, { ...options, ways }, said), dialect)) {
+    if (begun) {
+      const head = Buffer.from(`same ${same.text.length} ${plan.base}\n${same.text}`)
+      raw += head.length
+      yield head
+    }
+    const left = begun ? { ...plan, steps: plan.steps.filter((step) => !same.steps.has(step)) } : plan
+    for await (const chunk of writeTar(members(left, { ...options, ways }, said), dialect)) {
       raw += chunk.length
       options.onProgress?.((told += chunk.length))
       yield chunk
@@ -64,7 +76,7 @@ export function encodeDelta(plan: Plan, options: DeltaOptions): Encoded {
       yield frame
     }
   }
-  return { chunks: all(), codec: options.codec, raw: () => raw, frames: () => frames }
+  return { chunks: all(), codec: begun ? `${options.codec}+same` : options.codec, raw: () => raw, frames: () => frames }
 }
 
 function oldOf({ sha256 }: Reference, { old }: DeltaOptions): Uint8Array {

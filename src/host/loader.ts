@@ -10,6 +10,7 @@ const PARTS = [
   'usage',
   'manifest',
   'patch',
+  'same',
   'receive',
   'activate',
   'converge',
@@ -17,14 +18,22 @@ const PARTS = [
   'verify',
   'gc',
   'rm',
-  'serve',
 ]
 
 export type Runtime = { readonly text: Buffer; readonly id: string }
 
 /** The runtime's shell programs as one, and its SHA-256. */
 export function loadRuntime(): Runtime {
-  const text = Buffer.concat(PARTS.map((part) => readFileSync(new URL(`../runtime/${part}.sh`, import.meta.url))))
+  return joined([...PARTS, 'serve'])
+}
+
+/** The same for a host that nobody is connected to: it applies the fossil that it stands in. */
+export function loadFossilRuntime(): Runtime {
+  return joined([...PARTS, 'fossil'])
+}
+
+function joined(parts: readonly string[]): Runtime {
+  const text = Buffer.concat(parts.map((part) => readFileSync(new URL(`../runtime/${part}.sh`, import.meta.url))))
   return { text, id: createHash('sha256').update(text).digest('hex') }
 }
 

@@ -15,6 +15,8 @@ export type SessionOptions = {
   readonly askPassword: (() => Promise<string | undefined>) | undefined
   /** What starting a command costs on this transport: two over SSH, none locally. */
   readonly roundTripsPerCommand: number
+  /** The most that uploads take of the link; all of it when undefined. */
+  readonly bytesPerSecond?: number | undefined
 }
 
 export type Session = AsyncDisposable & {
@@ -75,7 +77,7 @@ export async function openSession(transport: Transport, options: SessionOptions)
     },
     async upload(chunks, file) {
       roundTrips += options.roundTripsPerCommand + (file.begun === undefined ? 1 : 2)
-      return upload(transport, chunks, file)
+      return upload(transport, chunks, { ...file, bytesPerSecond: options.bytesPerSecond })
     },
     roundTrips: () => roundTrips,
     async [Symbol.asyncDispose]() {

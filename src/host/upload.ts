@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import type { Writable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { VarveError } from '../errors.ts'
 import { escapeControls } from '../model/bytes.ts'
 import { uploadCommand } from './loader.ts'
@@ -15,7 +16,11 @@ export type Upload = { readonly name: string; readonly size: number; readonly sh
 export async function upload(
   transport: Transport,
   chunks: AsyncIterable<Uint8Array>,
-  { name, begun }: { readonly name: string; readonly begun: string | undefined },
+  {
+    name,
+    begun,
+    bytesPerSecond = Infinity,
+  }: { readonly name: string; readonly begun: string | undefined; readonly bytesPerSecond?: number | undefined },
 ): Promise<Upload | undefined> {
   const channel = await transport.exec(uploadCommand(name, begun))
   let said = ''
@@ -23,6 +28,7 @@ export async function upload(
   channel.stderr.on('data', (chunk: Buffer) => (said += chunk.toString('latin1').slice(0, 1000)))
   channel.stdout.on('data', (chunk: Buffer) => (answer += chunk.toString('latin1').slice(0, 1000)))
   const hash = createHash('sha256')
+  const send = paced(channel.stdin, bytesPerSecond, transport.traffic)
   let size = 0
   let broken: unknown
   let resumed = 0
@@ -42,7 +48,7 @@ export async function upload(
         await write(channel.stdin, Buffer.from('go\n'))
       } else if (there?.size === 0 && size === chunk.length) await write(channel.stdin, Buffer.from('anew\n'))
       hash.update(chunk.subarray(known.length))
-      await write(channel.stdin, chunk.subarray(known.length))
+      await send(chunk.subarray(known.length))
     }
     // it was made shorter since
     if (held > 0) return await refuse(channel)
@@ -79,6 +85,25 @@ export async function upload(
     )
   }
   return { name, size, sha256: hash.digest('hex'), resumed }
+}
+
+/** Writes no faster than so many bytes a second are on the wire; time in which nothing was there to write is not made up for. */
+function paced(
+  stdin: Writable,
+  bytesPerSecond: number,
+  traffic: Transport['traffic'],
+): (bytes: Uint8Array) => Promise<void> {
+  let [from, since] = [traffic().sent, performance.now()]
+  const step = Number.isFinite(bytesPerSecond) ? Math.max(1024, Math.min(1 << 16, bytesPerSecond / 8)) : Infinity
+  return async (bytes) => {
+    for (let at = 0; at < bytes.length; at += step) {
+      await write(stdin, bytes.subarray(at, Math.min(bytes.length, at + step)))
+      if (step === Infinity) return
+      const late = performance.now() - since - ((traffic().sent - from) / bytesPerSecond) * 1000
+      if (late < 0) await sleep(-late)
+      else if (late > 1000) [from, since] = [traffic().sent, performance.now()]
+    }
+  }
 }
 
 /** The host is to forget what it has. */

@@ -1,20 +1,32 @@
 # Makes a new generation of a container over a stack of published trees and commits it by one rename.
 
 # activate NAME EXPECTED NUMBER STACK ROOTFS CONFIG SIZE [ENTRIES BYTES]: STACK is ids of trees, bottom first, joined by
-# commas; SIZE bytes of config.json follow on standard input. ENTRIES and BYTES are what a container sees of the stack.
+# commas; SIZE bytes of config.json follow on standard input, or it is as in generation EXPECTED where SIZE is 0. ENTRIES and BYTES are what a container sees of the stack.
 verb_activate() {
   name=$1 expected=$2 number=$3 stack=$4 rootfs=$5 config=$6 size=$7
   need_name "$name" && need_number "$expected" && need_number "$number" && need_stack "$stack" && need_id "$config" && need_number "$size"
   seen=
   [ $# -lt 9 ] || { need_number "$8" && need_number "$9" && seen="$8 $9"; }
-  text=$(head -c "$size" && printf x)
-  text=${text%x}
-  [ ${#text} -eq "$size" ] || die E_PROTO 'cannot read config.json: it is cut'
+  if [ "$size" != 0 ]; then
+    text=$(head -c "$size" && printf x)
+    text=${text%x}
+    [ ${#text} -eq "$size" ] || die E_PROTO 'cannot read config.json: it is cut'
+  fi
   open_store
   take_lock 60
   recover
   for tree in $(trees_of "$stack"); do need_whole "$tree"; done
+  if [ "$size" = 0 ]; then
+    config_of "$expected"
+    [ "$(printf %s "$text" | sed "s|\"$store/c/$name/bundle/$number/rootfs\"|\"rootfs\"|" | sha256sum | cut -c1-64)" = "$config" ] || die E_BASE_MISSING "cannot use config.json of generation $expected: it is another"
+  fi
   new_generation || exit 1
+}
+
+# Sets text to the config.json of another generation, with its root here.
+config_of() {
+  text=$(sed "s|\"$store/c/$name/bundle/$1/rootfs\"|\"$store/c/$name/bundle/$number/rootfs\"|" "$store/c/$name/bundle/$1/config.json" 2>/dev/null && printf x)
+  text=${text%x}
 }
 
 # The generation's own rooms first, then its record, then the switch; a number once begun is never used again.

@@ -2,13 +2,14 @@
 
 # receive TREE BASE SPOOL SIZE SHA256 CODEC RAW [SIZE:RAW ...]: a hash-correct tree/TREE afterwards. Behind the delta's
 # first tar there is a zstd frame for each SIZE:RAW, which is decoded with the files that stage/r1, r2 ... name before it.
+# With "fossil" as SPOOL the delta is a part of the fossil that runs.
 # receive TREE BASE stream: the same of a plain tar on standard input, from a client on this machine.
 verb_receive() {
   tree=$1 base=$2 spool=$3
   need_id "$tree"
   if [ "$spool" != stream ]; then
     size=$4 sum=$5 codec=$6 raw=$7
-    need_id "$sum" && need_id "$spool" && need_number "$size" && need_number "$raw"
+    need_id "$sum" && { [ "$spool" = fossil ] || need_id "$spool"; } && need_number "$size" && need_number "$raw"
     shift 7
     frames=$* first=$size
     for frame in $frames; do
@@ -60,10 +61,16 @@ verb_receive() {
   drop_spool
 }
 
-drop_spool() { [ "$spool" = stream ] || rm -f "$login_home/.cache/varve/spool/$spool"; }
+drop_spool() { [ "$spool" = stream ] || [ "$spool" = fossil ] || rm -f "$login_home/.cache/varve/spool/$spool"; }
 
 # The spool is the login user's: what counts is root's own copy, hashed after it was made. Root's spool needs no copy.
 take_delta() {
+  if [ "$spool" = fossil ]; then
+    delta=$store/in/delta
+    fossil_part "$fossil_left" "$size" >"$delta" 2>"$store/tx/err" || die_of 'copy the delta'
+    [ "$(sha256_of "$delta")" = "$sum" ] || die E_HASH 'cannot take the delta: its SHA-256 is wrong'
+    return 0
+  fi
   delta=$login_home/.cache/varve/spool/$spool
   [ -f "$delta" ] && [ ! -L "$delta" ] || die E_HASH "cannot take the delta: $delta is no regular file"
   [ "$(stat -c %u "$delta")" = "$login_uid" ] || die E_HASH "cannot take the delta: $delta is not owned by uid $login_uid"
@@ -86,12 +93,24 @@ unpack() {
   # shellcheck disable=SC2086
   set -- $tar_options
   set +f
+  same='cat'
   if [ "$spool" = stream ]; then
     untar "$@"
   else
-    { head -c "$first" "$delta" | decode 2>"$store/tx/decode" || : >"$store/tx/broken"; } | head -c "$raw" | untar "$@"
-  fi || blame 'unpack the delta'
-  [ ! -e "$store/tx/broken" ] || die E_HASH "cannot decode the delta: $(tail -n 1 "$store/tx/decode")"
+    case $codec in *+same)
+      same=unsame
+      need_whole "$base"
+      [ "$(sha256_of "$store/tree/$base/manifest")" = "$base" ] || set_aside "$base"
+      ;;
+    esac
+    { head -c "$first" "$delta" | decode 2>"$store/tx/decode" || : >"$store/tx/broken"; } | head -c "$raw" | $same | untar "$@"
+  fi || : >"$store/tx/cut"
+  if [ -e "$store/tx/broken" ]; then
+    ! is_full || no_space 'unpack the delta'
+    [ "$same" = cat ] || set_aside_if_damaged "$base"
+    die E_HASH "cannot decode the delta: $(tail -n 1 "$store/tx/decode")"
+  fi
+  [ ! -e "$store/tx/cut" ] || blame 'unpack the delta'
   [ "$(sed -n '1p;$p' "$store/stage/steps" 2>/dev/null)" = "varve-delta 1${newline}end" ] || die E_HASH 'cannot use the delta: its steps are not whole'
   grep -qx "tree $tree" "$store/stage/steps" && grep -qx "base $base" "$store/stage/steps" || die E_CONFLICT 'cannot use the delta: it is made for another tree or base'
   for found in "$store"/stage/* "$store"/stage/.[!.]*; do
@@ -125,7 +144,7 @@ unpack_frames() {
 untar() { tar -xpf - -C "$store" "$@" 2>"$store/tx/err"; }
 
 decode() {
-  case $codec in
+  case ${codec%+same} in
   zstd) zstd -dc ;;
   xz) xz -dc ;;
   gzip) gzip -dc ;;

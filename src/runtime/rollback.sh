@@ -24,8 +24,7 @@ verb_rollback() {
     [ ! -e "$store/tree/$tree/suspect" ] || tree_is_whole "$tree" || die E_GEN "cannot roll back $name to generation $to: its tree $tree is damaged"
   done
   stack=$gen_stack rootfs=$gen_rootfs config=$gen_config seen=$gen_seen expected=$now number=$(next_of "$name")
-  text=$(sed "s|\"$store/c/$name/bundle/$to/rootfs\"|\"$store/c/$name/bundle/$number/rootfs\"|" "$store/c/$name/bundle/$to/config.json" && printf x)
-  text=${text%x}
+  config_of "$to"
   make_room
   new_generation || exit 1
   printf 'stack %s from %s\n' "$stack" "$to"

@@ -197,7 +197,7 @@ function xattrKeyword(name: ByteString): string {
 }
 
 /** Seconds with as many digits after the point as are needed; below zero the sign stands for the whole number. */
-function paxTime(ns: bigint): string {
+export function paxTime(ns: bigint): string {
   const absolute = ns < 0n ? -ns : ns
   const fraction = String(absolute % 1_000_000_000n)
     .padStart(9, '0')

@@ -5,6 +5,7 @@ import { VarveError } from '../errors.ts'
 import { printable } from '../model/bytes.ts'
 import { encodeHeader, type Dialect, type Member } from './write-member.ts'
 
+export { paxTime } from './write-member.ts'
 export type { Dialect, Member }
 
 type HeaderArgument = Parameters<Pack['entry']>[0]

@@ -49,6 +49,10 @@ export type Context = {
   /** Undefined where there is no terminal to ask at. */
   readonly ask: ((question: Question) => Promise<string | undefined>) | undefined
   readonly onEvent: (event: Event) => void
+  /** How often a connection that was lost is made again; never when left out. */
+  readonly retries?: number
+  /** The most that a delta takes of the link; all of it when left out. */
+  readonly bytesPerSecond?: number
 }
 
 export type Connected = AsyncDisposable & {
@@ -83,6 +87,7 @@ export async function connect(host: HostRef, context: Context): Promise<Connecte
       bundles: context.bundles,
       askPassword: ask && (() => ask({ kind: 'password', prompt: `[sudo] password on ${hostText(host)}: ` })),
       roundTripsPerCommand: host.kind === 'local' ? 0 : 2,
+      bytesPerSecond: context.bytesPerSecond,
     })
     return {
       host,

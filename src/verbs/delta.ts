@@ -3,9 +3,12 @@ import type { Codec } from '../delta/codec.ts'
 import { encodeDelta, type Encoded } from '../delta/encode.ts'
 import { NO_WAYS, chooseWays, whole, type Contents, type HostCan } from '../delta/ways.ts'
 import type { Survey } from '../host/survey.ts'
+import type { Plan } from '../model/plan.ts'
 import type { ContentCache } from '../store/cache.ts'
+import { CACHE_LIMIT } from './cache.ts'
 import type { Connected } from './context.ts'
 import type { Asked, Shipment } from './prepare.ts'
+import { treeOf } from './read-source.ts'
 
 /** Where the host does not say how much memory is free. */
 const USUAL_KIB = 512 << 10
@@ -17,6 +20,7 @@ export async function deltaOf({ layer, plan }: Shipment, at: Asked, keep: boolea
   const cache = at.manifest.contents
   const { source, survey, connected } = at
   const contents = keep && !connected.direct ? kept(source.contents, cache) : source.contents
+  await fetchOlds(plan, at)
   const old = (sha256: string): Uint8Array | undefined => cache.get(sha256)
   const ways = connected.direct ? NO_WAYS : await chooseWays(plan, { contents, old, can: hostCan(survey) })
   if (ways !== NO_WAYS)
@@ -31,6 +35,9 @@ export async function deltaOf({ layer, plan }: Shipment, at: Asked, keep: boolea
     contents,
     ways,
     old,
+    ...(plan.base !== undefined && !connected.direct && survey.tools.tar === 'gnu' && survey.tools.has('perl')
+      ? { base: treeOf(plan.base, at.manifest) }
+      : {}),
     onProgress: (told) =>
       at.context.onEvent({
         kind: 'send',
@@ -39,6 +46,19 @@ export async function deltaOf({ layer, plan }: Shipment, at: Asked, keep: boolea
         sent: connected.traffic().sent,
       }),
   })
+}
+
+/** Old contents that are at hand elsewhere join the cache, where the planner refers to them. */
+async function fetchOlds({ steps }: Plan, { olds, manifest }: Asked): Promise<void> {
+  let added = false
+  for (const step of steps) {
+    const sha256 = step.kind === 'send' ? step.reference?.sha256 : undefined
+    const read = sha256 === undefined || manifest.contents.has(sha256) ? undefined : olds?.(sha256)
+    if (sha256 === undefined || read === undefined) continue
+    manifest.contents.add(sha256, await whole(read()))
+    added = true
+  }
+  if (added) manifest.contents.commit(CACHE_LIMIT)
 }
 
 /** A quarter of what is free for one segment: the old bytes and the new ones are both in memory there, and the page cache is. */

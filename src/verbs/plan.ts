@@ -1,11 +1,11 @@
 // plan: what push would do and the exact bytes of its delta; changes nothing on the host.
-import { open, type FileHandle } from 'node:fs/promises'
-import { VarveError, messageOf } from '../errors.ts'
+import type { FileHandle } from 'node:fs/promises'
 import { printable } from '../model/bytes.ts'
 import type { Step } from '../model/plan.ts'
 import { connect, manifestOf, type Context } from './context.ts'
 import { explain, type Cost } from './explain.ts'
 import { deltaOf } from './delta.ts'
+import { openOutput } from './pack.ts'
 import { changesOf, isCurrent, nowOf, plansFor, wantedOn, type ShipOptions } from './prepare.ts'
 import { readSource } from './read-source.ts'
 import { Stopwatch, reportOf, type Report, type Shipped } from './report.ts'
@@ -66,16 +66,6 @@ export async function plan(
     changes: !current,
     items,
     cost,
-  }
-}
-
-async function openOutput(output: string): Promise<FileHandle> {
-  try {
-    return await open(output, 'wx', 0o600)
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'EEXIST')
-      throw new VarveError('E_USAGE', `cannot write "${output}": it exists`, { cause })
-    throw new VarveError('E_IO', `cannot write "${output}": ${messageOf(cause)}`, { cause })
   }
 }
 

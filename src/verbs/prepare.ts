@@ -50,6 +50,8 @@ export type Asked = {
   readonly connected: Connected
   readonly survey: Survey
   readonly now: Now
+  /** Old contents by SHA-256 that are at hand beside the cache. */
+  readonly olds?: ((sha256: string) => (() => AsyncIterable<Uint8Array> | Uint8Array) | undefined) | undefined
 }
 
 export type Now = { readonly container: Container | undefined; readonly generation: Generation | undefined }
@@ -136,7 +138,11 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse: Reuse = 'all'):
     const likely = [...new Set([...(baseId === undefined ? [] : [baseId]), ...stack, ...others])].slice(0, MOST_TREES)
     const plan =
       reuse === 'all' && !at.connected.direct
-        ? withReferences(made, treesOf(likely, held, at.manifest), (sha256) => at.manifest.contents.has(sha256))
+        ? withReferences(
+            made,
+            treesOf(likely, held, at.manifest),
+            (sha256) => at.manifest.contents.has(sha256) || at.olds?.(sha256) !== undefined,
+          )
         : made
     // by the time that the next one is unpacked the host has this one
     held.push(layer.id)
@@ -177,6 +183,8 @@ function mostAlike(tree: Tree, held: readonly string[], manifest: Manifest): str
 
 /** The host's trees whose entries are known here; those that are not are asked for, in one round trip. */
 async function knownTrees({ connected, survey, manifest }: Asked): Promise<string[]> {
+  // nothing is asked where all is known, or nobody can be
+  if (survey.trees.every((id) => manifest.summary(id) !== undefined)) return [...survey.trees]
   if (survey.epoch === undefined) return []
   const name = hostText(connected.host)
   const remembered = manifest.holdings(name, survey.epoch) ?? survey.trees

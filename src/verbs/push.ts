@@ -1,10 +1,11 @@
 // push: the source's tree becomes the container's current generation, for as few bytes as the host allows.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { VarveError, hasCode } from '../errors.ts'
 import type { Survey } from '../host/survey.ts'
-import { hostText } from '../model/names.ts'
 import type { Plan } from '../model/plan.ts'
 import { CACHE_LIMIT } from './cache.ts'
 import { connect, manifestOf, type Context } from './context.ts'
+import { activateOn, uploadTo } from './deliver.ts'
 import { deltaOf } from './delta.ts'
 import {
   changesOf,
@@ -22,20 +23,66 @@ import { readSource } from './read-source.ts'
 import { Stopwatch, reportOf, type Report, type Shipped } from './report.ts'
 import { seenSize } from './stack.ts'
 
-/** Throws what the source, the host or the connection has to say; the old generation stays current then. */
+/**
+ * Throws what the source, the host or the connection has to say; the old generation stays current then. A connection that
+ * was lost is made again, with growing patience, and the delta goes on where it was.
+ */
 export async function push(options: ShipOptions, context: Context): Promise<Report> {
   const watch = new Stopwatch()
   using manifest = manifestOf(context)
   await using source = await watch.time('scan', () => readSource(options.source, manifest, context))
-  await using connected = await connect(options.target.host, context)
-  const survey = await connected.survey(options.target.container)
-  const now = nowOf(survey, options.target)
-  const at: At = { options, context, manifest, watch, source, connected, survey, now }
-  const wanted = await watch.time('plan', () => wantedOn(at))
-  const done = isCurrent(wanted, at) ? await keepCurrent(wanted, at) : await shipOrCopy(wanted, at)
-  manifest.contents.commit(CACHE_LIMIT)
-  context.onEvent({ kind: 'step', step: 'done' })
-  return reportOf(at, { watch, ...done })
+  const ask = remembering(context.ask)
+  const spent = { sent: 0, received: 0 }
+  for (let tries = 0; ; tries++) {
+    try {
+      return await pushOnce({ options, context: { ...context, ask: ask(tries) }, manifest, watch, source }, spent)
+    } catch (error) {
+      const lost =
+        hasCode(error, 'E_LOST') || (tries > 0 && (hasCode(error, 'E_CONNECT') || hasCode(error, 'E_TIMEOUT')))
+      if (!lost || tries >= (context.retries ?? 0)) throw error
+      const seconds = 2 ** tries
+      context.onEvent({ kind: 'warning', code: 'W_RETRY', message: `${error.message}: trying again in ${seconds} s` })
+      await sleep(seconds * 1000)
+    }
+  }
+}
+
+async function pushOnce(
+  given: Pick<At, 'options' | 'context' | 'manifest' | 'watch' | 'source'>,
+  spent: { sent: number; received: number },
+): Promise<Report> {
+  const { options, context, manifest, watch } = given
+  await using opened = await connect(options.target.host, context)
+  const before = { ...spent }
+  const traffic = (): typeof spent => {
+    const { sent, received } = opened.traffic()
+    return Object.assign(spent, { sent: before.sent + sent, received: before.received + received })
+  }
+  const connected = { ...opened, traffic }
+  try {
+    const survey = await connected.survey(options.target.container)
+    const at: At = { ...given, connected, survey, now: nowOf(survey, options.target) }
+    const wanted = await watch.time('plan', () => wantedOn(at))
+    const done = isCurrent(wanted, at) ? await keepCurrent(wanted, at) : await shipOrCopy(wanted, at)
+    manifest.contents.commit(CACHE_LIMIT)
+    context.onEvent({ kind: 'step', step: 'done' })
+    return reportOf(at, { watch, ...done })
+  } finally {
+    traffic()
+  }
+}
+
+/** What was typed once is not asked for again when a connection is made again. */
+function remembering(ask: Context['ask']): (tries: number) => Context['ask'] {
+  const answers = new Map<string, string | undefined>()
+  return (tries) =>
+    ask &&
+    (async (question) => {
+      const known = tries > 0 ? answers.get(question.prompt) : undefined
+      const answer = known ?? (await ask(question))
+      answers.set(question.prompt, answer)
+      return answer
+    })
 }
 
 type At = Asked & { readonly watch: Stopwatch }
@@ -132,50 +179,33 @@ async function sendLayer(shipment: Shipment, at: At): Promise<{ delta: number; t
     const { size } = await at.watch.time('apply', () => session.stream(receive, delta.chunks))
     return { delta: size, taken: Promise.resolve() }
   }
-  const { uploads } = at.manifest
-  const [host, what] = [hostText(at.options.target.host), `${plan.tree} ${plan.base ?? '-'}`]
-  const file = uploads.begin(host, what)
-  let upload = await at.watch.time('transfer', () => session.upload(delta.chunks, file))
-  if (upload === undefined) {
+  const { codec, raw, frames } = delta
+  let first: AsyncIterable<Uint8Array> | undefined = delta.chunks
+  const chunks = async (): Promise<AsyncIterable<Uint8Array>> => {
+    const own = first
+    first = undefined
+    if (own !== undefined) return own
     delta = await at.watch.time('delta', () => deltaOf(shipment, at, true))
-    upload = await at.watch.time('transfer', () => session.upload(delta.chunks, { ...file, begun: undefined }))
+    return delta.chunks
   }
-  if (upload === undefined) throw new VarveError('E_BUG', 'cannot send the delta: it was refused')
-  uploads.end(host, what)
-  if (upload.resumed > 0)
-    at.context.onEvent({
-      kind: 'detail',
-      message: `${upload.resumed} of ${upload.size} bytes were there from a push that was cut`,
-    })
-  const words = [
-    upload.name,
-    String(upload.size),
-    upload.sha256,
-    delta.codec,
-    String(delta.raw()),
-    ...delta.frames().map(({ size, raw }) => `${size}:${raw}`),
-  ]
+  const upload = await at.watch.time('transfer', () => uploadTo(at, { tree: plan.tree, base: plan.base, chunks }))
+  const words = [upload.name, String(upload.size), upload.sha256, codec, String(raw())]
+  words.push(...frames().map((frame) => `${frame.size}:${frame.raw}`))
   return { delta: upload.size, taken: session.ask([...receive, ...words]) }
 }
 
 async function activate(wanted: Wanted, number: number, at: At): Promise<void> {
-  const { options, context, connected, now, manifest } = at
-  const seen = seenSize(wanted.layers, manifest)
-  const rootPath = `${context.store}/c/${options.target.container}/bundle/${number}/rootfs`
-  const body = Buffer.from(wanted.config(rootPath))
-  const words = [
-    'activate',
-    options.target.container,
-    String(now.container?.current ?? 0),
-    String(number),
-    wanted.layers.map((layer) => layer.id).join(','),
-    wanted.rootfs,
-    wanted.configSha256,
-    String(body.length),
-    String(seen.entries),
-    String(seen.bytes),
-  ]
-  await connected.session.ask(words, body)
+  await activateOn(at.connected, {
+    container: at.options.target.container,
+    store: at.context.store,
+    now: at.now,
+    number,
+    stack: wanted.layers.map((layer) => layer.id),
+    rootfs: wanted.rootfs,
+    config: (path) => Buffer.from(wanted.config(path)),
+    configSha256: wanted.configSha256,
+    seen: seenSize(wanted.layers, at.manifest),
+  })
 }
 
 /** New contents take their blocks twice while the delta lies beside them; 64 MiB are kept free. */

@@ -24,7 +24,13 @@ const sh = async (command: string): Promise<string> => {
 /** What no codec makes smaller, so that it takes as long to send. */
 const change = (bytes = 2 * MIB): void => writeFileSync(join(work.rootfs, 'big'), randomBytes(bytes))
 const push = (): Promise<Report> => varveData<Report>(work.push('app'))
-const through = (link: { sshConfig: string }): string[] => [...work.push('app'), '-F', link.sshConfig]
+const through = (link: { sshConfig: string }, retries = 0): string[] => [
+  ...work.push('app'),
+  '-F',
+  link.sshConfig,
+  '--retries',
+  String(retries),
+]
 const current = async (): Promise<number> => Number((await sh('readlink /var/lib/varve/c/app/current')).slice(4))
 const leftovers = (): Promise<string> => sh('cd /var/lib/varve; find stage in tx trash -mindepth 1')
 
@@ -113,6 +119,22 @@ describe('a link that', () => {
     else expect(report.bytes.sent).toBeGreaterThan(8 * MIB)
     expect(await sh(`sha256sum </var/lib/machines/app/rootfs/big`)).toBe(`${sha256OfBig()}  -\n`)
     expect(await sh('ls -A ~deploy/.cache/varve/spool')).toBe('')
+    change()
+    await push()
+  })
+
+  test('is cut within the delta is made again by the push itself, which goes on there', async () => {
+    await untilQuiet()
+    const before = await current()
+    change(8 * MIB)
+    await using link = await linkTo(host, { cutAfterBytes: 6 * MIB })
+    const ran = await varve([...through(link, 2), '--json'])
+    expect(ran.stderr).toContain('[W_RETRY]')
+    const { data } = JSON.parse(ran.stdout) as { data: Report }
+    expect(data).toMatchObject({ previous: before, generation: before + 1 })
+    expect(data.bytes.sent).toBeGreaterThan(8 * MIB)
+    expect(link.proxy.sent).toBeLessThan(8 * MIB + 400_000)
+    expect(await sh(`sha256sum </var/lib/machines/app/rootfs/big`)).toBe(`${sha256OfBig()}  -\n`)
     change()
     await push()
   })

@@ -94,6 +94,61 @@ describe.each([
   })
 })
 
+describe('push() after only metadata changed', () => {
+  let host: Host
+  let work: Work
+  const MANY = 3000
+  beforeAll(async () => {
+    host = await startHost()
+    work = workFor(host)
+    for (let i = 0; i < MANY; i++) {
+      const directory = join(work.rootfs, `many/d${i % 50}`)
+      mkdirSync(directory, { recursive: true })
+      writeFileSync(join(directory, `f\n${i}`), `${i}`)
+    }
+    execFileSync('sh', [
+      '-c',
+      'cd "$0" && ln -s ../d1 d2/away && ln "d3/f\n3" d3/linked && printf x >"$(printf "\\351")"',
+      join(work.rootfs, 'many'),
+    ])
+    await varveData(work.push('app'))
+  })
+  afterAll(async () => {
+    await host.stop()
+    work[Symbol.dispose]()
+  })
+
+  test.each([
+    ['every time', 'find . -exec touch -h -d @1600000000.123456789 {} +', 14_000],
+    [
+      'each time to another',
+      'i=0; find . -type f | while IFS= read -r f; do i=$((i + 1)); touch -d "@$((1500000000 + i * 7919)).$i" "$f"; done',
+      60_000,
+    ],
+    [
+      'owners and modes',
+      'chown -h 12:34567 many/d4/* many/d5 many/d2/away; chmod 4711 many/d6/*; chmod 1777 many/d7',
+      14_000,
+    ],
+    ['an attribute', 'setfattr -n user.a -v b many/d8/* many/d9', 16_000],
+  ])('%s costs little, and is exact', async (_, command, most) => {
+    execFileSync('sh', ['-c', `cd "$0"; ${command}`, work.rootfs])
+    const report = await varveData<Report>(work.push('app'))
+    expect(wire(report)).toBeLessThan(most)
+    await expectDeployed(host, '/var/lib/machines/app/rootfs', work.rootfs)
+  })
+
+  test('costs more where the base was damaged on the host, and is exact', async () => {
+    await host.exec(
+      'cd /var/lib/varve/tree; for tree in *; do sed -i s/1777/1770/ "$tree/manifest"; printf x >>"$tree/manifest"; done',
+    )
+    execFileSync('find', [work.rootfs, '-exec', 'touch', '-h', '-d', '@1600000001', '{}', '+'])
+    const ran = await varve(work.push('app'))
+    expect(ran.status, ran.stderr).toBe(0)
+    await expectDeployed(host, '/var/lib/machines/app/rootfs', work.rootfs)
+  })
+})
+
 describe('push() heals in itself', () => {
   let host: Host
   let work: Work

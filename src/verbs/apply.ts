@@ -1,0 +1,108 @@
+// apply: a fossil that pack made, sent to a host and switched to; what it was made against must be there.
+import { open, type FileHandle } from 'node:fs/promises'
+import { fossilParts, readFossil } from '../delta/fossil.ts'
+import { VarveError, messageOf } from '../errors.ts'
+import { hostText, type Target } from '../model/names.ts'
+import { sha256 } from '../store/hash.ts'
+import { checkTools, connect, manifestOf, type Context } from './context.ts'
+import { activateOn, uploadTo } from './deliver.ts'
+import { nowOf } from './prepare.ts'
+
+export type Applied = {
+  readonly host: string
+  readonly container: string
+  readonly generation: number
+  readonly previous: number
+  readonly bundle: string
+  /** On the wire, the whole session. */
+  readonly bytes: { readonly sent: number; readonly received: number }
+}
+
+const MOST_HEAD = 1 << 20
+
+/** Throws E_SOURCE, E_HASH for what is no whole fossil, E_BASE_MISSING where the host lacks what it was made against. */
+export async function apply(at: { file: string; target: Target }, context: Context): Promise<Applied> {
+  await using file = await openFossil(at.file)
+  const beginning = await bytesOf(file, 0, MOST_HEAD)
+  const { fossil, headSize } = readFossil(beginning)
+  const parts = fossilParts(fossil, (await file.stat()).size, headSize)
+  const config = await bytesOf(file, parts.config, fossil.config.head + fossil.config.tail)
+  const [head, tail] = [config.subarray(0, fossil.config.head), config.subarray(fossil.config.head)]
+  if (sha256(Buffer.concat([head, Buffer.from('rootfs'), tail])) !== fossil.config.sha256) throw damaged(at.file)
+  using manifest = manifestOf(context)
+  await using connected = await connect(at.target.host, context)
+  const survey = await connected.survey(at.target.container)
+  checkTools(survey)
+  const now = nowOf(survey, at.target)
+  const lacking = fossil.needs.find((id) => !survey.trees.includes(id))
+  if (lacking !== undefined)
+    throw new VarveError(
+      'E_BASE_MISSING',
+      `cannot apply "${at.file}": it is made against ${fossil.against}, of which ${hostText(at.target.host)} lacks the tree ${lacking.slice(0, 12)}`,
+      { hint: `varve pack SOURCE -o FILE --for ${hostText(at.target.host)}:${at.target.container}` },
+    )
+  let generation = now.container?.current ?? 0
+  const same =
+    now.generation?.stack.join(',') === fossil.stack.join(',') && now.generation.config === fossil.config.sha256
+  if (same) await connected.session.ask(['converge', at.target.container])
+  else {
+    for (const [i, delta] of fossil.deltas.entries()) {
+      if (survey.trees.includes(delta.tree)) continue
+      context.onEvent({ kind: 'step', step: 'send' })
+      const chunks = (): AsyncIterable<Uint8Array> => piece(file, parts.deltas[i] ?? 0, delta.size)
+      const spooled = await uploadTo({ connected, manifest, context }, { ...delta, chunks })
+      if (spooled.sha256 !== delta.sha256) throw damaged(at.file)
+      await connected.session.ask(['receive', delta.tree, delta.base ?? '-', spooled.name, String(delta.size), delta.sha256, delta.codec, String(delta.raw), ...delta.frames.map(({ size, raw }) => `${size}:${raw}`)]) // prettier-ignore
+    }
+    context.onEvent({ kind: 'step', step: 'apply' })
+    generation = now.container?.next ?? 1
+    await activateOn(connected, {
+      container: at.target.container,
+      store: context.store,
+      now,
+      number: generation,
+      stack: fossil.stack,
+      rootfs: fossil.rootfs,
+      config: (path) => Buffer.concat([head, Buffer.from(path), tail]),
+      configSha256: fossil.config.sha256,
+      seen: fossil.seen,
+    })
+  }
+  context.onEvent({ kind: 'step', step: 'done' })
+  return {
+    host: hostText(at.target.host),
+    container: at.target.container,
+    generation,
+    previous: now.container?.current ?? 0,
+    bundle: `${context.bundles}/${at.target.container}`,
+    bytes: connected.traffic(),
+  }
+}
+
+async function openFossil(file: string): Promise<FileHandle> {
+  try {
+    return await open(file, 'r')
+  } catch (cause) {
+    throw new VarveError('E_SOURCE_UNREADABLE', `cannot read "${file}": ${messageOf(cause)}`, { cause })
+  }
+}
+
+async function bytesOf(file: FileHandle, position: number, length: number): Promise<Buffer> {
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, position)
+  return buffer.subarray(0, bytesRead)
+}
+
+async function* piece(file: FileHandle, start: number, size: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < size;) {
+    const chunk = await bytesOf(file, start + at, Math.min(1 << 18, size - at))
+    if (chunk.length === 0) return
+    at += chunk.length
+    yield chunk
+  }
+}
+
+function damaged(file: string): VarveError {
+  return new VarveError('E_HASH', `cannot apply "${file}": a part of it has another SHA-256 than its head says`, {
+    hint: 'copy it again, or make it again with varve pack',
+  })
+}

@@ -1,0 +1,60 @@
+// What push and apply share: a delta into the host's spool, and the switch to a generation that stands on it.
+import { VarveError, hasCode } from '../errors.ts'
+import type { Upload } from '../host/upload.ts'
+import { hostText } from '../model/names.ts'
+import type { Connected } from './context.ts'
+import type { Asked, Now } from './prepare.ts'
+
+/** Spools a delta on the host, going on with what a push that was cut left there. `chunks` gives it anew each time. */
+export async function uploadTo(
+  { connected, manifest, context }: Pick<Asked, 'connected' | 'manifest' | 'context'>,
+  delta: {
+    readonly tree: string
+    readonly base: string | undefined
+    readonly chunks: () => AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>
+  },
+): Promise<Upload> {
+  const { uploads } = manifest
+  const [host, what] = [hostText(connected.host), `${delta.tree} ${delta.base ?? '-'}`]
+  const file = uploads.begin(host, what)
+  const upload =
+    (await connected.session.upload(await delta.chunks(), file)) ??
+    (await connected.session.upload(await delta.chunks(), { ...file, begun: undefined }))
+  if (upload === undefined) throw new VarveError('E_BUG', 'cannot send the delta: it was refused')
+  uploads.end(host, what)
+  if (upload.resumed > 0)
+    context.onEvent({
+      kind: 'detail',
+      message: `${upload.resumed} of ${upload.size} bytes were there from a push that was cut`,
+    })
+  return upload
+}
+
+type Activation = {
+  readonly container: string
+  readonly store: string
+  readonly now: Now
+  readonly number: number
+  readonly stack: readonly string[]
+  readonly rootfs: 'overlay' | 'copy'
+  readonly config: (rootPath: string) => Buffer
+  readonly configSha256: string
+  readonly seen: { readonly entries: number; readonly bytes: number }
+}
+
+/** Makes the new generation and switches to it. A config.json that the current one has is not sent. */
+export async function activateOn({ session }: Connected, to: Activation): Promise<void> {
+  const { container, now, number, seen } = to
+  const switchWith = async (body: Buffer): Promise<void> => {
+    const words = ['activate', container, String(now.container?.current ?? 0), String(number), to.stack.join(','), to.rootfs, to.configSha256] // prettier-ignore
+    await session.ask([...words, String(body.length), String(seen.entries), String(seen.bytes)], body)
+  }
+  if (now.generation?.config === to.configSha256) {
+    try {
+      return await switchWith(Buffer.alloc(0))
+    } catch (error) {
+      if (!hasCode(error, 'E_BASE_MISSING')) throw error
+    }
+  }
+  await switchWith(to.config(`${to.store}/c/${container}/bundle/${number}/rootfs`))
+}
