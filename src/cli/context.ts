@@ -26,6 +26,7 @@ export type CommonOptions = {
   pause?: boolean
   retries?: number
   bwlimit?: number
+  effort?: 'fast' | 'auto' | 'max'
 }
 
 export function makeContext(
@@ -57,6 +58,7 @@ export function makeContext(
       ...(options.pause === undefined ? {} : { pause: options.pause }),
     },
     ...(options.retries === undefined ? {} : { retries: options.retries }),
+    ...(options.effort === undefined ? {} : { effort: options.effort }),
     ...(options.bwlimit === undefined ? {} : { bytesPerSecond: options.bwlimit }),
     environment: env,
     stdin: process.stdin,

@@ -23,6 +23,8 @@ export type PackFlags = ShipFlags & { output: string; for?: string; base?: strin
 
 export const SOURCE = SOURCES.replace('tar:-', 'tar:- (standard input)')
 export const TARGET = '[user@]host:NAME, ssh://[user@]host[:port]/NAME or local:NAME'
+
+/** How a delta travels. */
 export function link(command: Command): Command {
   return command
     .option(
@@ -63,6 +65,11 @@ export function made(command: Command): Command {
     .option('--mtime <policy>', 'keep, zero, clamp=EPOCH, or clamp for clamp=$SOURCE_DATE_EPOCH', 'keep')
     .option('--platform <os/arch>', 'which image of several, e.g. linux/arm64 (default: this machine)')
     .option('--insecure', 'ask a registry over plain HTTP')
+    .addOption(
+      new Option('--effort <effort>', 'time against bytes: what arrives soonest, or ever')
+        .choices(['fast', 'auto', 'max'])
+        .default('auto'),
+    )
     .option('--no-pause', 'let a container run on while it is read')
 }
 

@@ -1,52 +1,115 @@
-// Compresses a stream with a codec that the host can undo; the same input gives the same bytes.
-import { spawn } from 'node:child_process'
-import { Readable, type Duplex } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import { createGzip } from 'node:zlib'
+// Compresses a stream piece by piece, several at once, each with the tool that makes the whole arrive soonest.
+import { spawn, spawnSync } from 'node:child_process'
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
 import { VarveError, messageOf } from '../errors.ts'
-import { zstdCompressor } from './zstd.ts'
+import type { Codec, Pace, Tool } from './effort.ts'
+import type { Pool } from './pool.ts'
 
-export type Codec = 'zstd' | 'xz' | 'gzip' | 'none'
+export type Piece = { readonly codec: Codec; readonly bytes: Uint8Array }
 
-/** `bytes` is about how much will come. Throws E_TOOL where xz is wanted and not installed. */
-export function compress(chunks: AsyncIterable<Uint8Array>, codec: Codec, bytes: number): AsyncIterable<Uint8Array> {
-  switch (codec) {
+export type Packing = {
+  /** What the host can undo. */
+  readonly codecs: readonly Codec[]
+  readonly pace: Pace
+  readonly pool: Pool
+}
+
+/** What is compressed: about how many bytes, and whether x86 programs are among them. */
+export type Stream = { readonly chunks: AsyncIterable<Uint8Array>; readonly bytes: number; readonly programs: boolean }
+
+/** Pieces of one codec behind one another are one stream to its tool. The same input and tools give the same bytes. */
+export async function* compress(
+  { chunks, bytes, programs }: Stream,
+  packing: Packing | undefined,
+): AsyncGenerator<Piece> {
+  const codecs = packing?.codecs.filter((codec) => codec !== 'xz' || xzIsHere()) ?? []
+  if (packing === undefined || codecs.length === 0) {
+    for await (const chunk of chunks) yield { codec: 'none', bytes: chunk }
+    return
+  }
+  const { pace, pool } = packing
+  const made: Promise<Piece>[] = []
+  let tool = pace.tool(bytes, codecs)
+  const begin = (piece: Buffer, last: boolean): void => {
+    const done = packPiece(piece, { tool, programs, pool, alone: last && begun === 0 ? codecs : undefined })
+    done.catch(() => {}) // who takes it is told
+    made.push(done)
+    begun++
+  }
+  let begun = 0
+  let parts: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of chunks) {
+    // a chunk may be overwritten by the next
+    parts.push(Uint8Array.from(chunk))
+    size += chunk.length
+    if (size < pieceOf(tool)) continue
+    begin(Buffer.concat(parts), false)
+    parts = []
+    size = 0
+    while (made.length > pool.cores) yield (await made.shift()) as Piece
+    tool = pace.tool(bytes, codecs)
+  }
+  if (size > 0) begin(Buffer.concat(parts), true)
+  for (const piece of made) yield await piece
+}
+
+/** xz finds more the more it sees; its memory, here and there, is a few times its dictionary of 16 MiB. */
+function pieceOf({ codec }: Tool): number {
+  return codec === 'xz' ? 48 << 20 : 16 << 20
+}
+
+/** What is so small is compressed by each of the strong tools, where one of them was chosen. */
+const BOTH = 1 << 20
+
+type How = {
+  readonly tool: Tool
+  readonly programs: boolean
+  readonly pool: Pool
+  /** What else there is, for a piece that is all there is. */
+  readonly alone: readonly Codec[] | undefined
+}
+
+async function packPiece(bytes: Buffer, { tool, programs, pool, alone }: How): Promise<Piece> {
+  const strong = tool.codec === 'xz' || tool.level > 9
+  if (strong && alone !== undefined && bytes.length <= BOTH && alone.includes('xz') && alone.includes('zstd')) {
+    const both = [
+      await xz(bytes, { level: 9, programs }),
+      await pool.run({ kind: 'compress', bytes, level: 19 }),
+    ] as const
+    return both[0].length < both[1].length ? { codec: 'xz', bytes: both[0] } : { codec: 'zstd', bytes: both[1] }
+  }
+  switch (tool.codec) {
     case 'none':
-      return chunks
+      return { codec: 'none', bytes }
     case 'zstd':
-      return through(chunks, zstdCompressor(bytes))
+      return { codec: 'zstd', bytes: await pool.run({ kind: 'compress', bytes, level: tool.level }) }
     case 'gzip':
-      return through(chunks, createGzip({ level: 9 }))
+      return { codec: 'gzip', bytes: await promisify(gzip)(bytes, { level: tool.level }) }
     case 'xz':
-      return xz(chunks)
+      return { codec: 'xz', bytes: await xz(bytes, { level: tool.level, programs }) }
   }
 }
 
-async function* through(chunks: AsyncIterable<Uint8Array>, transform: Duplex): AsyncGenerator<Uint8Array> {
-  const done = pipeline(Readable.from(chunks, { objectMode: false, highWaterMark: 1 << 20 }), transform)
-  done.catch(() => {}) // the reader below meets the same error
-  yield* transform as AsyncIterable<Uint8Array>
-  await done
+let here: boolean | undefined
+
+function xzIsHere(): boolean {
+  return (here ??= spawnSync('xz', ['--version'], { stdio: 'ignore' }).status === 0)
 }
 
-async function* xz(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const child = spawn('xz', ['-6', '-T1', '-c'], { stdio: ['pipe', 'pipe', 'inherit'] })
-  const exit = new Promise<number | null>((resolve, reject) => {
-    child.once('error', (cause) =>
-      reject(
-        new VarveError('E_TOOL', `cannot compress the delta: xz: ${messageOf(cause)}`, {
-          hint: 'apt-get install xz-utils',
-          cause,
-        }),
-      ),
-    )
+/** The filter makes the targets of x86 calls absolute, so that they are found again: https://tukaani.org/xz/xz-file-format.txt, 5.3.2. */
+async function xz(bytes: Uint8Array, { level, programs }: { level: number; programs: boolean }): Promise<Buffer> {
+  const filters = [...(programs ? ['--x86'] : []), `--lzma2=preset=${level}${level > 6 ? 'e' : ''},dict=16MiB`]
+  const child = spawn('xz', ['-T1', '--check=crc32', ...filters, '-c'], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const parts: Buffer[] = []
+  child.stdout.on('data', (part: Buffer) => parts.push(part))
+  child.stdin.on('error', () => {}) // its status says why
+  child.stdin.end(bytes)
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', (cause) => reject(new VarveError('E_TOOL', `cannot compress the delta: xz: ${messageOf(cause)}`, { hint: 'apt-get install xz-utils', cause }))) // prettier-ignore
     child.once('close', resolve)
   })
-  const fed = pipeline(Readable.from(chunks, { objectMode: false }), child.stdin)
-  const failed = Promise.allSettled([exit, fed])
-  yield* child.stdout as AsyncIterable<Uint8Array>
-  const [ended, written] = await failed
-  if (ended.status === 'rejected') throw ended.reason
-  if (written.status === 'rejected') throw written.reason
-  if (ended.value !== 0) throw new VarveError('E_IO', `cannot compress the delta: xz ended with status ${ended.value}`)
+  if (status !== 0) throw new VarveError('E_IO', `cannot compress the delta: xz ended with status ${status}`)
+  return Buffer.concat(parts)
 }

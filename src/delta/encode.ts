@@ -12,15 +12,17 @@ import { xattrLines } from '../model/manifest.ts'
 import type { Place, Plan, Reference, Step } from '../model/plan.ts'
 import type { Tree } from '../model/tree.ts'
 import { writeTar, type Dialect, type Member } from '../tar/write.ts'
-import { compress, type Codec } from './codec.ts'
+import { compress, type Packing } from './codec.ts'
+import { levelAfter, type Codec } from './effort.ts'
 import { saySame } from './same.ts'
+import { sizeOfPatch } from './streams.ts'
 import { NO_WAYS, whole, type Contents, type Segment, type Ways } from './ways.ts'
-import { packedAfter } from './zstd.ts'
 
 export type DeltaOptions = {
+  /** How it is compressed, and frames are made; not at all when left out. */
+  readonly packing?: Packing
   readonly tree: Tree
   readonly dialect: Dialect
-  readonly codec: Codec
   /** The contents of a file that is sent. */
   readonly contents: Contents
   /** How files are said, where not whole; and the old bytes for it, by SHA-256. */
@@ -28,13 +30,18 @@ export type DeltaOptions = {
   readonly old?: (sha256: string) => Uint8Array | undefined
   /** The plan's base, where the host has its manifest and can make members of it. */
   readonly base?: Tree
+  /** The host runs x86 programs, and so most likely does what it is sent. */
+  readonly x86?: boolean
   readonly onProgress?: (bytes: number) => void
 }
 
 export type Encoded = {
   readonly chunks: AsyncIterable<Uint8Array>
-  /** "+same" behind it says that the first tar begins with what delta/same.ts says. */
-  readonly codec: Codec | `${Codec}+same`
+  /**
+   * Once all was read: how the first tar is to be decoded, "CODEC:SIZE" for each part of it, joined by commas. "+same" behind
+   * says that it begins with what delta/same.ts says.
+   */
+  readonly codec: () => string
   /** Bytes of the first tar before compression, once all was read. */
   readonly raw: () => number
   /** Of each frame behind it: its bytes, and those of its tar. */
@@ -47,36 +54,87 @@ const PLAIN: Metadata = { mode: 0o600, uid: 0, gid: 0, mtimeNs: 0n, xattrs: [] }
 export function encodeDelta(plan: Plan, options: DeltaOptions): Encoded {
   let raw = 0
   let told = 0
+  const parts: { codec: Codec; size: number }[] = []
   const frames: { size: number; raw: number }[] = []
-  const { ways = NO_WAYS, dialect } = options
+  const { ways = NO_WAYS, dialect, base } = options
   const said = new Set([...ways.patched.keys(), ...ways.segments.flatMap(({ files }) => files.map(({ path }) => path))])
-  const behind = ways.segments.reduce((sum, { files }) => sum + files.reduce((all, { size }) => all + size, 0), 0)
-  const same = options.base === undefined ? undefined : saySame(plan, options.base)
+  const same = base === undefined ? undefined : saySame(plan, base)
   const begun = same !== undefined && same.steps.size > 0
-  async function* first(): AsyncGenerator<Uint8Array> {
-    if (begun) {
-      const head = Buffer.from(`same ${same.text.length} ${plan.base}\n${same.text}`)
-      raw += head.length
-      yield head
-    }
-    const left = begun ? { ...plan, steps: plan.steps.filter((step) => !same.steps.has(step)) } : plan
-    for await (const chunk of writeTar(members(left, { ...options, ways }, said), dialect)) {
-      raw += chunk.length
+  const left = begun ? { ...plan, steps: plan.steps.filter((step) => !same.steps.has(step)) } : plan
+  async function* words(): AsyncGenerator<Uint8Array> {
+    if (begun) yield Buffer.from(`same ${same.text.length} ${plan.base}\n${same.text}`)
+    yield* writeTar(wordMembers(left, { ...options, ways }, said), dialect, { end: false })
+  }
+  async function* files(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of writeTar(stepMembers(left, { ...options, ways }, said), dialect)) {
       options.onProgress?.((told += chunk.length))
       yield chunk
     }
   }
+  async function* counted(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunks) {
+      raw += chunk.length
+      yield chunk
+    }
+  }
+  async function* packed(
+    chunks: AsyncIterable<Uint8Array>,
+    bytes: number,
+    programs: boolean,
+  ): AsyncGenerator<Uint8Array> {
+    for await (const piece of compress({ chunks: counted(chunks), bytes, programs }, options.packing)) {
+      const last = parts.at(-1)
+      if (last?.codec === piece.codec) last.size += piece.bytes.length
+      else parts.push({ codec: piece.codec, size: piece.bytes.length })
+      yield piece.bytes
+    }
+  }
   async function* all(): AsyncGenerator<Uint8Array> {
-    yield* compress(first(), options.codec, plan.bytes.changed - behind)
-    for (const segment of ways.segments) {
-      const tar = await whole(writeTar(segmentMembers(segment, options.contents), dialect))
-      const frame = packedAfter(Buffer.concat(segment.references.map((reference) => oldOf(reference, options))), tar)
-      frames.push({ size: frame.length, raw: tar.length })
-      options.onProgress?.((told += tar.length))
+    const whole = plan.steps.reduce((sum, step) => sum + (step.kind === 'send' && !said.has(step.entry.path) ? step.entry.size : 0), 0) // prettier-ignore
+    const small = [...ways.patched.values()].reduce((sum, { patch }) => sum + sizeOfPatch(patch), 0)
+    // programs are compressed in another way than what is said about them, where there are enough of either
+    if (whole > ENOUGH && small > ENOUGH) {
+      yield* packed(words(), small, false)
+      yield* packed(files(), whole, options.x86 === true)
+    } else yield* packed(joined(words(), files()), whole + small, options.x86 === true && whole > ENOUGH)
+    for await (const { frame, size } of framesOf(ways, options)) {
+      frames.push({ size: frame.length, raw: size })
+      options.onProgress?.((told += size))
       yield frame
     }
   }
-  return { chunks: all(), codec: begun ? `${options.codec}+same` : options.codec, raw: () => raw, frames: () => frames }
+  return {
+    chunks: all(),
+    codec: () => parts.map(({ codec, size }) => `${codec}:${size}`).join(',') + (begun ? '+same' : ''),
+    raw: () => raw,
+    frames: () => frames,
+  }
+}
+
+const ENOUGH = 64 << 10
+
+async function* joined(...sources: readonly AsyncIterable<Uint8Array>[]): AsyncGenerator<Uint8Array> {
+  for (const source of sources) yield* source
+}
+
+/** The frames behind the first tar, in order; the next are made while one is sent. */
+async function* framesOf(
+  { segments }: Ways,
+  { packing, ...options }: DeltaOptions,
+): AsyncGenerator<{ readonly frame: Uint8Array; readonly size: number }> {
+  if (packing === undefined) return
+  const { pool, pace } = packing
+  const made: Promise<{ frame: Uint8Array; size: number }>[] = []
+  for (const segment of segments) {
+    const bytes = await whole(writeTar(segmentMembers(segment, options.contents), options.dialect))
+    const before = Buffer.concat(segment.references.map((reference) => oldOf(reference, options)))
+    const size = bytes.length
+    const done = pool.run({ kind: 'after', before, bytes, level: levelAfter(size, pace) }).then((frame) => ({ frame, size })) // prettier-ignore
+    done.catch(() => {}) // who takes it is told
+    made.push(done)
+    if (made.length > pool.cores) yield (await made.shift()) as Awaited<typeof done>
+  }
+  for (const done of made) yield await done
 }
 
 function oldOf({ sha256 }: Reference, { old }: DeltaOptions): Uint8Array {
@@ -91,7 +149,8 @@ function* segmentMembers({ files }: Segment, contents: Contents): Generator<Memb
 
 type Saying = DeltaOptions & { readonly ways: Ways }
 
-function* members(plan: Plan, options: Saying, said: ReadonlySet<ByteString>): Generator<Member> {
+/** What is said to the runtime, before what tar makes. */
+function* wordMembers(plan: Plan, options: Saying, said: ReadonlySet<ByteString>): Generator<Member> {
   const { ways } = options
   yield word('steps', stepsText(plan, ways))
   if (plan.drop.length > 0) yield word('drop', plan.drop.map((path) => `./${path}\0`).join(''))
@@ -105,7 +164,10 @@ function* members(plan: Plan, options: Saying, said: ReadonlySet<ByteString>): G
   for (const [i, { references }] of ways.segments.entries())
     yield word(`r${i + 1}`, references.map((reference) => `${placeText(reference)}\0`).join(''))
   if (ways.patched.size > 0) yield* patchMembers(ways)
-  for (const step of plan.steps) yield* stepMembers(step, plan, options, said)
+}
+
+function* stepMembers(plan: Plan, options: Saying, said: ReadonlySet<ByteString>): Generator<Member> {
+  for (const step of plan.steps) yield* membersOf(step, plan, options, said)
 }
 
 /** The streams of all files, each kind behind one another. */
@@ -163,7 +225,7 @@ function bytesMember(name: string, bytes: Buffer): Member {
   return { ...PLAIN, name: byteString(`stage/${name}`), kind: 'file', size: bytes.length, contents: () => bytes }
 }
 
-function* stepMembers(
+function* membersOf(
   step: Step,
   plan: Plan,
   { contents, ways }: Saying,

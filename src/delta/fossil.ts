@@ -110,7 +110,7 @@ export function readFossil(beginning: Uint8Array): { readonly fossil: Fossil; re
     config: { sha256: configSum, head: Number(head), tail: Number(tail) },
     seen: { entries: Number(entries), bytes: Number(bytes) },
     runtime: { sha256: runtimeSum, size: Number(runtimeSize) },
-    deltas: value('deltas', /^([0-9a-f]{64} ([0-9a-f]{64}|-) \d{1,15} [0-9a-f]{64} [a-z+]{2,10} \d{1,15}( \d{1,15}:\d{1,15})*(;(?=.)|$))*$/)
+    deltas: value('deltas', /^([0-9a-f]{64} ([0-9a-f]{64}|-) \d{1,15} [0-9a-f]{64} [a-z0-9:,+]{2,4000} \d{1,15}( \d{1,15}:\d{1,15})*(;(?=.)|$))*$/)
       .split(';')
       .filter((text) => text !== '')
       .map(readDelta),

@@ -22,8 +22,11 @@ const DENSE = 40
 const AHEAD = 64
 const GAIN = 12
 
-/** Pure: the same two files give the same patch. Memory: 1 to 2 bytes for each of `old`. */
-export function makePatch(old: Uint8Array, now: Uint8Array): Patch {
+/**
+ * Pure: the same two files give the same patch. Memory: 1 to 2 bytes for each of `old`. A `quick` one takes half the time,
+ * for some more bytes where much has changed.
+ */
+export function makePatch(old: Uint8Array, now: Uint8Array, quick = false): Patch {
   const writer = new Streams(old, now)
   const index = new Index(old)
   const recent = new Int32Array(RECENT)
@@ -50,7 +53,7 @@ export function makePatch(old: Uint8Array, now: Uint8Array): Patch {
       at++
       continue
     }
-    const length = follow({ old, now, index, recent }, place, at)
+    const length = quick ? forward : follow({ old, now, index, recent }, place, at)
     writer.cover(place - backward, at - backward, length + backward)
     if (!recent.includes(place - at)) recent[next++ % RECENT] = place - at
     at += length

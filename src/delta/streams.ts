@@ -11,6 +11,10 @@ export type Patch = {
   readonly literals: Uint8Array
 }
 
+export function sizeOfPatch({ ops, gaps, differences, literals }: Patch): number {
+  return ops.length + gaps.length + differences.length + literals.length
+}
+
 /** The host holds one cover in memory. */
 const LONGEST = 1 << 20
 

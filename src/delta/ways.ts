@@ -2,9 +2,9 @@
 import type { ByteString } from '../model/bytes.ts'
 import type { FileEntry } from '../model/entry.ts'
 import type { Plan, Reference } from '../model/plan.ts'
-import { makePatch } from './patch.ts'
+import type { Pace } from './effort.ts'
+import type { Pool } from './pool.ts'
 import type { Patch } from './streams.ts'
-import { packed, packedAfter } from './zstd.ts'
 
 export type Ways = {
   /** By path. */
@@ -30,45 +30,68 @@ export type HostCan = {
 /** A file of the source, whole or piece by piece. */
 export type Contents = (file: FileEntry) => AsyncIterable<Uint8Array> | Uint8Array
 
+export type WaysOptions = {
+  readonly contents: Contents
+  /** Bytes by SHA-256, where they are at hand. */
+  readonly old: (sha256: string) => Uint8Array | undefined
+  readonly can: HostCan
+  readonly pace: Pace
+  readonly pool: Pool
+}
+
 export const NO_WAYS: Ways = { patched: new Map(), segments: [] }
 /** Larger files are sent whole: both are held in memory here. */
 const LARGEST = 256 << 20
-/** What is no program and no larger is not worth measuring: old contents before it are never much worse. */
-const SMALL = 256 << 10
-/** The words about a patch: two paths, five numbers, a header for the metadata. */
-const WORDS = 60
-/** What the final effort makes smaller than the quick measure here: of a prefix, of a patch. */
-const MORE = { prefix: 0.8, patch: 0.92 }
+/** Bytes of files and references that are compared at once. */
+const AT_ONCE = 64 << 20
+/** On links that are faster the quick patch arrives sooner. */
+const FAST = 20e6
 
-/** `old` gives bytes by SHA-256, where they are at hand. The same input gives the same ways. */
-export async function chooseWays(
-  plan: Plan,
-  { contents, old, can }: { contents: Contents; old: (sha256: string) => Uint8Array | undefined; can: HostCan },
-): Promise<Ways> {
-  const patched = new Map<ByteString, { reference: Reference; size: number; patch: Patch }>()
-  const prefixed: { file: FileEntry; reference: Reference }[] = []
+type Chosen = { readonly file: FileEntry; readonly reference: Reference; readonly patch: Patch | undefined }
+
+/** The same input gives the same ways. */
+export async function chooseWays(plan: Plan, options: WaysOptions): Promise<Ways> {
+  const { pool, can } = options
+  const begun: Promise<Chosen | undefined>[] = []
+  const running = new Map<Promise<unknown>, number>()
   for (const step of plan.steps) {
     if (step.kind !== 'send' || step.reference === undefined) continue
     const { entry: file, reference } = step
+    const bytes = file.size + reference.size
     if (Math.max(file.size, reference.size) > LARGEST) continue
-    const before = old(reference.sha256)
-    if (before === undefined) continue
-    const fits = can.prefix && file.size + before.length <= can.memory && !isTrained(before)
-    const now = await whole(contents(file))
-    if (fits && file.size <= SMALL && !isProgram(now)) {
-      prefixed.push({ file, reference })
-      continue
-    }
-    const patch = can.patch ? makePatch(before, now) : undefined
-    const asPatch = patch === undefined ? Infinity : WORDS + MORE.patch * packed(joined(patch)).length
-    // a patch that is this small is not beaten, and what large files cost to compress is saved
-    const asPrefix = fits && asPatch > file.size / 50 ? MORE.prefix * packedAfter(before, now, 6).length : Infinity
-    const plain = 0.95 * packed(now).length
-    if (patch !== undefined && asPatch < Math.min(asPrefix, plain))
-      patched.set(file.path, { reference, size: file.size, patch })
-    else if (asPrefix < plain) prefixed.push({ file, reference })
+    const held = (): number => [...running.values()].reduce((sum, size) => sum + size, 0)
+    while (running.size > 2 * pool.cores || (running.size > 0 && held() + bytes > AT_ONCE))
+      await Promise.race(running.keys())
+    const chosen = choose(file, reference, options)
+    running.set(chosen, bytes)
+    void chosen.catch(() => {}).finally(() => running.delete(chosen))
+    begun.push(chosen)
+  }
+  const patched = new Map<ByteString, { reference: Reference; size: number; patch: Patch }>()
+  const prefixed: { file: FileEntry; reference: Reference }[] = []
+  for (const chosen of await Promise.all(begun)) {
+    if (chosen === undefined) continue
+    const { file, reference, patch } = chosen
+    if (patch === undefined) prefixed.push(chosen)
+    else patched.set(file.path, { reference, size: file.size, patch })
   }
   return { patched, segments: segmentsOf(prefixed, can.memory) }
+}
+
+/** Undefined where whole is best. */
+async function choose(
+  file: FileEntry,
+  reference: Reference,
+  { contents, old, can, pace, pool }: WaysOptions,
+): Promise<Chosen | undefined> {
+  const before = old(reference.sha256)
+  if (before === undefined) return undefined
+  const prefix = can.prefix && file.size + before.length <= can.memory
+  const now = await whole(contents(file))
+  const quick = pace.bytesPerSecond > FAST
+  const said = await pool.run({ kind: 'compare', before, now, can: { prefix, patch: can.patch }, quick })
+  if (said.way === 'whole') return undefined
+  return { file, reference, patch: said.way === 'patch' ? said.patch : undefined }
 }
 
 /** As many files in each as the host can hold together with what they refer to. */
@@ -97,19 +120,5 @@ export async function whole(bytes: AsyncIterable<Uint8Array> | Uint8Array): Prom
   const chunks: Uint8Array[] = []
   // a chunk may be overwritten by the next
   for await (const chunk of bytes) chunks.push(Uint8Array.from(chunk))
-  return Buffer.concat(chunks)
-}
-
-function joined({ ops, gaps, differences, literals }: Patch): Uint8Array {
-  return Buffer.concat([ops, gaps, differences, literals])
-}
-
-/** zstd takes what begins so for a dictionary that was trained (RFC 8878, 5). */
-function isTrained(bytes: Uint8Array): boolean {
-  return bytes[0] === 0x37 && bytes[1] === 0xa4 && bytes[2] === 0x30 && bytes[3] === 0xec
-}
-
-/** ELF, in which addresses move when it is built again. */
-function isProgram(bytes: Uint8Array): boolean {
-  return bytes[0] === 0x7f && bytes[1] === 0x45 && bytes[2] === 0x4c && bytes[3] === 0x46
+  return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks)
 }

@@ -9,8 +9,15 @@ import { uploadCommand } from './loader.ts'
 import { number } from './replies.ts'
 import type { Channel, Transport } from './transport.ts'
 
-/** `resumed` bytes of it were on the host already. */
-export type Upload = { readonly name: string; readonly size: number; readonly sha256: string; readonly resumed: number }
+export type Upload = {
+  readonly name: string
+  readonly size: number
+  readonly sha256: string
+  /** So many bytes of it were on the host already. */
+  readonly resumed: number
+  /** How fast the link took what was waiting for it; undefined where that was too little to tell. */
+  readonly bytesPerSecond: number | undefined
+}
 
 /** Throws E_LOST, E_NOSPACE, E_IO. Undefined where the host has the beginning of something else. */
 export async function upload(
@@ -32,6 +39,13 @@ export async function upload(
   let size = 0
   let broken: unknown
   let resumed = 0
+  let blockedMs = 0
+  const waited = async <Value>(wait: Promise<Value>): Promise<Value> => {
+    const since = performance.now()
+    const value = await wait
+    blockedMs += performance.now() - since
+    return value
+  }
   try {
     const there = begun === undefined ? undefined : await leftOf(channel, name, () => answer)
     let held = there?.size ?? 0
@@ -48,7 +62,7 @@ export async function upload(
         await write(channel.stdin, Buffer.from('go\n'))
       } else if (there?.size === 0 && size === chunk.length) await write(channel.stdin, Buffer.from('anew\n'))
       hash.update(chunk.subarray(known.length))
-      await send(chunk.subarray(known.length))
+      await waited(send(chunk.subarray(known.length)))
     }
     // it was made shorter since
     if (held > 0) return await refuse(channel)
@@ -61,7 +75,7 @@ export async function upload(
     }
     broken = error
   }
-  const status = await channel.exit
+  const status = await waited(channel.exit)
   if (status === null)
     throw new VarveError('E_LOST', 'lost the connection while sending the delta', {
       hint: 'run the same command again',
@@ -84,8 +98,18 @@ export async function upload(
       `cannot send the delta: ${why === '' ? `the upload ended with status ${status}` : why}`,
     )
   }
-  return { name, size, sha256: hash.digest('hex'), resumed }
+  const tells = size - resumed >= TELLING && bytesPerSecond === Infinity
+  return {
+    name,
+    size,
+    sha256: hash.digest('hex'),
+    resumed,
+    bytesPerSecond: tells ? ((size - resumed) / Math.max(1, blockedMs)) * 1000 : undefined,
+  }
 }
+
+/** Less may all fit into the buffers on the way. */
+const TELLING = 1 << 20
 
 /** Writes no faster than so many bytes a second are on the wire; time in which nothing was there to write is not made up for. */
 function paced(

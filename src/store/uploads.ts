@@ -2,10 +2,22 @@
 import { randomBytes } from 'node:crypto'
 import type { Handle } from './database.ts'
 
+export type Upload = {
+  /** Of its spool file. */
+  readonly name: string
+  /** The name under which a process that is gone had sent some of it. */
+  readonly begun: string | undefined
+  /** What it was made with, as `note` was told; empty where it is new. */
+  readonly madeWith: string
+}
+
 export type Uploads = {
-  /** A name for the spool file of this delta; `begun` is the one under which a process that is gone had sent some of it. */
-  begin(host: string, delta: string): { readonly name: string; readonly begun: string | undefined }
+  begin(host: string, delta: string): Upload
+  note(host: string, delta: string, madeWith: string): void
   end(host: string, delta: string): void
+  /** Bytes a second of the link to a host, from the last upload that was long enough to tell. */
+  rate(host: string): number | undefined
+  keepRate(host: string, bytesPerSecond: number): void
 }
 
 export function openUploads(database: Handle): Uploads {
@@ -14,18 +26,27 @@ export function openUploads(database: Handle): Uploads {
       database
         .transaction(() => {
           const row = database
-            .prepare<[string, string], { name: string; owner: number }>(
-              'SELECT name, owner FROM upload WHERE host = ? AND delta = ?',
+            .prepare<[string, string], { name: string; owner: number; madeWith: string }>(
+              'SELECT name, owner, made_with AS madeWith FROM upload WHERE host = ? AND delta = ?',
             )
             .get(host, delta)
-          const begun = row !== undefined && (row.owner === process.pid || !isAlive(row.owner)) ? row.name : undefined
+          const known = row !== undefined && (row.owner === process.pid || !isAlive(row.owner)) ? row : undefined
           const name = randomBytes(32).toString('hex')
+          const madeWith = known?.madeWith ?? ''
           database
-            .prepare('INSERT OR REPLACE INTO upload (host, delta, name, owner) VALUES (?, ?, ?, ?)')
-            .run(host, delta, name, process.pid)
-          return { name, begun }
+            .prepare('INSERT OR REPLACE INTO upload (host, delta, name, owner, made_with) VALUES (?, ?, ?, ?, ?)')
+            .run(host, delta, name, process.pid, madeWith)
+          return { name, begun: known?.name, madeWith }
         })
         .immediate(),
+    note: (host, delta, madeWith) =>
+      void database.prepare('UPDATE upload SET made_with = ? WHERE host = ? AND delta = ?').run(madeWith, host, delta),
+    rate: (host) =>
+      database.prepare<[string], number>('SELECT bytes_per_second FROM link WHERE host = ?').pluck().get(host),
+    keepRate: (host, bytesPerSecond) =>
+      void database
+        .prepare('INSERT OR REPLACE INTO link (host, bytes_per_second) VALUES (?, ?)')
+        .run(host, bytesPerSecond),
     end: (host, delta) => void database.prepare('DELETE FROM upload WHERE host = ? AND delta = ?').run(host, delta),
   }
 }

@@ -13,10 +13,11 @@ type FileMember = Extract<Member, { kind: 'file' }>
 
 const BATCH = 256 * 1024
 
-/** Yields the archive in pieces of about 256 KiB. Throws E_LOSS, E_DEVICE, or E_SOURCE_CHANGED for contents of another size. */
+/** Yields the archive in pieces of about 256 KiB, without its two last blocks where `end` is false. Throws E_LOSS, E_DEVICE, or E_SOURCE_CHANGED for contents of another size. */
 export async function* writeTar(
   members: AsyncIterable<Member> | Iterable<Member>,
   dialect: Dialect,
+  { end } = { end: true },
 ): AsyncGenerator<Uint8Array> {
   const pack = tarPack({ highWaterMark: Number.MAX_SAFE_INTEGER })
   const batch = new Batch(pack)
@@ -35,7 +36,7 @@ export async function* writeTar(
       }
       if (batch.fill() >= BATCH) yield batch.take()
     }
-    pack.finalize()
+    if (end) pack.finalize()
     batch.fill()
     yield batch.take()
   } finally {

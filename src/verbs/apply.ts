@@ -49,8 +49,8 @@ export async function apply(at: { file: string; target: Target }, context: Conte
     for (const [i, delta] of fossil.deltas.entries()) {
       if (survey.trees.includes(delta.tree)) continue
       context.onEvent({ kind: 'step', step: 'send' })
-      const chunks = (): AsyncIterable<Uint8Array> => piece(file, parts.deltas[i] ?? 0, delta.size)
-      const spooled = await uploadTo({ connected, manifest, context }, { ...delta, chunks })
+      const make = async (): Promise<AsyncIterable<Uint8Array>> => piece(file, parts.deltas[i] ?? 0, delta.size)
+      const spooled = await uploadTo({ connected, manifest, context }, { ...delta, make })
       if (spooled.sha256 !== delta.sha256) throw damaged(at.file)
       await connected.session.ask(['receive', delta.tree, delta.base ?? '-', spooled.name, String(delta.size), delta.sha256, delta.codec, String(delta.raw), ...delta.frames.map(({ size, raw }) => `${size}:${raw}`)]) // prettier-ignore
     }

@@ -51,6 +51,8 @@ export type Context = {
   readonly onEvent: (event: Event) => void
   /** How often a connection that was lost is made again; never when left out. */
   readonly retries?: number
+  /** How much processor time bytes are worth: what is sooner on this link, when left out. */
+  readonly effort?: 'fast' | 'auto' | 'max'
   /** The most that a delta takes of the link; all of it when left out. */
   readonly bytesPerSecond?: number
 }

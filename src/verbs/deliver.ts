@@ -2,26 +2,29 @@
 import { VarveError, hasCode } from '../errors.ts'
 import type { Upload } from '../host/upload.ts'
 import { hostText } from '../model/names.ts'
+import type { Upload as Begun } from '../store/uploads.ts'
 import type { Connected } from './context.ts'
 import type { Asked, Now } from './prepare.ts'
 
-/** Spools a delta on the host, going on with what a push that was cut left there. `chunks` gives it anew each time. */
+/** Spools a delta on the host, going on with what a push that was cut left there. `make` gives its bytes, anew each time. */
 export async function uploadTo(
   { connected, manifest, context }: Pick<Asked, 'connected' | 'manifest' | 'context'>,
   delta: {
     readonly tree: string
     readonly base: string | undefined
-    readonly chunks: () => AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>
+    readonly make: (begun: Begun, note: (madeWith: string) => void) => Promise<AsyncIterable<Uint8Array>>
   },
 ): Promise<Upload> {
   const { uploads } = manifest
   const [host, what] = [hostText(connected.host), `${delta.tree} ${delta.base ?? '-'}`]
   const file = uploads.begin(host, what)
+  const note = (madeWith: string): void => uploads.note(host, what, madeWith)
   const upload =
-    (await connected.session.upload(await delta.chunks(), file)) ??
-    (await connected.session.upload(await delta.chunks(), { ...file, begun: undefined }))
+    (await connected.session.upload(await delta.make(file, note), file)) ??
+    (await connected.session.upload(await delta.make({ ...file, madeWith: '' }, note), { ...file, begun: undefined }))
   if (upload === undefined) throw new VarveError('E_BUG', 'cannot send the delta: it was refused')
   uploads.end(host, what)
+  if (upload.bytesPerSecond !== undefined) uploads.keepRate(host, upload.bytesPerSecond)
   if (upload.resumed > 0)
     context.onEvent({
       kind: 'detail',

@@ -1,13 +1,12 @@
 // Makes the bytes of a plan for a host: each file in the way that is smallest there, from old contents that are at hand.
-import type { Codec } from '../delta/codec.ts'
+import type { Codec, Pace } from '../delta/effort.ts'
 import { encodeDelta, type Encoded } from '../delta/encode.ts'
 import { NO_WAYS, chooseWays, whole, type Contents, type HostCan } from '../delta/ways.ts'
 import type { Survey } from '../host/survey.ts'
 import type { Plan } from '../model/plan.ts'
 import type { ContentCache } from '../store/cache.ts'
 import { CACHE_LIMIT } from './cache.ts'
-import type { Connected } from './context.ts'
-import type { Asked, Shipment } from './prepare.ts'
+import type { Asked, Reuse, Shipment } from './prepare.ts'
 import { treeOf } from './read-source.ts'
 
 /** Where the host does not say how much memory is free. */
@@ -16,13 +15,17 @@ const LEAST_BYTES = 8 << 20
 const MOST_BYTES = 128 << 20
 
 /** What is sent is kept in the content cache where `keep` is true; commit it afterwards. */
-export async function deltaOf({ layer, plan }: Shipment, at: Asked, keep: boolean): Promise<Encoded> {
+export async function deltaOf(
+  { layer, plan }: Shipment,
+  at: Asked,
+  { keep, pace, reuse = 'all' }: { readonly keep: boolean; readonly pace: Pace; readonly reuse?: Reuse },
+): Promise<Encoded> {
   const cache = at.manifest.contents
-  const { source, survey, connected } = at
+  const { source, survey, connected, pool } = at
   const contents = keep && !connected.direct ? kept(source.contents, cache) : source.contents
   await fetchOlds(plan, at)
   const old = (sha256: string): Uint8Array | undefined => cache.get(sha256)
-  const ways = connected.direct ? NO_WAYS : await chooseWays(plan, { contents, old, can: hostCan(survey) })
+  const ways = connected.direct ? NO_WAYS : await chooseWays(plan, { contents, old, can: hostCan(survey), pace, pool })
   if (ways !== NO_WAYS)
     at.context.onEvent({
       kind: 'detail',
@@ -31,11 +34,16 @@ export async function deltaOf({ layer, plan }: Shipment, at: Asked, keep: boolea
   return encodeDelta(plan, {
     tree: layer.tree(),
     dialect: survey.tools.tar === 'busybox' ? 'gnu' : 'pax',
-    codec: codecFor(survey, connected),
+    ...(connected.direct ? {} : { packing: { codecs: codecsOf(survey), pace, pool } }),
     contents,
     ways,
     old,
-    ...(plan.base !== undefined && !connected.direct && survey.tools.tar === 'gnu' && survey.tools.has('perl')
+    x86: survey.tools.machine === 'x86_64',
+    ...(plan.base !== undefined &&
+    reuse === 'all' &&
+    !connected.direct &&
+    survey.tools.tar === 'gnu' &&
+    survey.tools.has('perl')
       ? { base: treeOf(plan.base, at.manifest) }
       : {}),
     onProgress: (told) =>
@@ -84,7 +92,8 @@ function kept(contents: Contents, cache: ContentCache): Contents {
   }
 }
 
-function codecFor(survey: Survey, connected: Connected): Codec {
-  if (connected.direct) return 'none'
-  return (['zstd', 'xz', 'gzip'] as const).find((codec) => survey.tools.has(codec)) ?? 'none'
+/** gzip is for hosts that have no better: it never arrives sooner. */
+function codecsOf({ tools }: Survey): Codec[] {
+  const strong = (['zstd', 'xz'] as const).filter((codec) => tools.has(codec))
+  return strong.includes('zstd') || !tools.has('gzip') ? strong : [...strong, 'gzip']
 }

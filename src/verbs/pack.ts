@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { open, rm, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
+import { startPool } from '../delta/pool.ts'
 import { fossilHead, type FossilDelta } from '../delta/fossil.ts'
 import { VarveError, messageOf } from '../errors.ts'
 import { loadFossilRuntime } from '../host/loader.ts'
@@ -12,6 +13,7 @@ import type { Plan } from '../model/plan.ts'
 import { CACHE_LIMIT } from './cache.ts'
 import { connect, manifestOf, spoolDirectoryOf, type Connected, type Context } from './context.ts'
 import { deltaOf } from './delta.ts'
+import { coresHere, paceFor } from './pace.ts'
 import { isCurrent, nowOf, plansFor, wantedOn, type Asked, type ShipOptions } from './prepare.ts'
 import { readSource, type ReadSource } from './read-source.ts'
 import { seenSize, timedLayers } from './stack.ts'
@@ -41,9 +43,10 @@ export async function pack(options: PackOptions, context: Context): Promise<Pack
   await using source = await readSource(options.source, manifest, context)
   await using base = options.against?.kind === 'source' ? await readSource(options.against.source, manifest, context) : undefined // prettier-ignore
   await using host = options.against?.kind === 'host' ? await connect(options.target.host, context) : undefined
+  await using pool = startPool(coresHere())
   const survey = host === undefined ? usualSurvey(timedLayers(base?.layers ?? [], options.mtime, manifest).map(({ id }) => id)) : await host.survey(options.target.container) // prettier-ignore
   const connected = host === undefined ? unconnected(options.target, survey) : { ...host, direct: false }
-  const at: Asked = { options, context, manifest, source, connected, survey, now: nowOf(survey, options.target), olds: oldsOf(base) } // prettier-ignore
+  const at: Asked = { options, context, manifest, source, connected, survey, pool, now: nowOf(survey, options.target), olds: oldsOf(base) } // prettier-ignore
   const wanted = await wantedOn(at)
   if (isCurrent(wanted, at))
     throw new VarveError('E_USAGE', `cannot pack a delta: ${againstText(options)} is up to date`)
@@ -56,10 +59,10 @@ export async function pack(options: PackOptions, context: Context): Promise<Pack
     const written: FossilDelta[] = []
     for (const shipment of shipments) {
       context.onEvent({ kind: 'step', step: 'send' })
-      const delta = await deltaOf(shipment, at, true)
+      const delta = await deltaOf(shipment, at, { keep: true, pace: paceFor(at) })
       const { size, sha256 } = await writeAll(deltas, delta.chunks)
       const { tree, base: baseId } = shipment.plan
-      written.push({ tree, base: baseId, size, sha256, codec: delta.codec, raw: delta.raw(), frames: delta.frames() })
+      written.push({ tree, base: baseId, size, sha256, codec: delta.codec(), raw: delta.raw(), frames: delta.frames() })
     }
     const own = new Set(shipments.map(({ plan }) => plan.tree))
     const needs = needsOf(shipments.map(({ plan }) => plan), wanted.layers.map(({ id }) => id)).filter((id) => !own.has(id)) // prettier-ignore
@@ -152,7 +155,9 @@ function needsOf(plans: readonly Plan[], stack: readonly string[]): string[] {
 }
 
 function toolsOf(deltas: readonly FossilDelta[], { against }: PackOptions): string[] {
-  const codecs = deltas.map(({ codec }) => codec.replace('+same', '')).filter((codec) => codec !== 'none')
+  const codecs = deltas
+    .flatMap(({ codec }) => [...codec.matchAll(/[a-z]+(?=:)/g)].map(([name]) => name))
+    .filter((codec) => codec !== 'none')
   // of a host that was asked it is known that it can undo patches
   const perl = deltas.length > 0 && (against?.kind === 'source' || deltas.some(({ codec }) => codec.endsWith('+same')))
   return [...new Set(['tar', ...codecs, ...(perl ? ['perl'] : [])])]

@@ -1,10 +1,12 @@
 // plan: what push would do and the exact bytes of its delta; changes nothing on the host.
 import type { FileHandle } from 'node:fs/promises'
+import { startPool } from '../delta/pool.ts'
 import { printable } from '../model/bytes.ts'
 import type { Step } from '../model/plan.ts'
 import { connect, manifestOf, type Context } from './context.ts'
 import { explain, type Cost } from './explain.ts'
 import { deltaOf } from './delta.ts'
+import { coresHere, paceFor } from './pace.ts'
 import { openOutput } from './pack.ts'
 import { changesOf, isCurrent, nowOf, plansFor, wantedOn, type ShipOptions } from './prepare.ts'
 import { readSource } from './read-source.ts'
@@ -30,9 +32,10 @@ export async function plan(
   const watch = new Stopwatch()
   using manifest = manifestOf(context)
   await using source = await watch.time('scan', () => readSource(options.source, manifest, context))
+  await using pool = startPool(coresHere())
   await using connected = await connect(options.target.host, context)
   const survey = await connected.survey(options.target.container)
-  const at = { options, context, manifest, source, connected, survey, now: nowOf(survey, options.target) }
+  const at = { options, context, manifest, source, connected, survey, pool, now: nowOf(survey, options.target) }
   const { output } = options
   context.onEvent({ kind: 'step', step: 'plan' })
   const wanted = await watch.time('plan', () => wantedOn(at))
@@ -41,7 +44,9 @@ export async function plan(
   const shipped: Shipped[] = []
   await using file = output === undefined ? undefined : await openOutput(output)
   for (const shipment of shipments) {
-    const delta = await watch.time('delta', async () => drain((await deltaOf(shipment, at, false)).chunks, file))
+    const delta = await watch.time('delta', async () =>
+      drain((await deltaOf(shipment, at, { keep: false, pace: paceFor(at) })).chunks, file),
+    )
     shipped.push({ plan: shipment.plan, delta })
   }
   await file?.sync()

@@ -2,6 +2,7 @@
 import { gunzipSync } from 'node:zlib'
 import { imageProcess, minimalConfig, rewriteConfig, type Process } from '../bundle/config.ts'
 import { VarveError, hasCode } from '../errors.ts'
+import type { Pool } from '../delta/pool.ts'
 import type { Container, Generation, Survey } from '../host/survey.ts'
 import { byteString } from '../model/bytes.ts'
 import { decodeManifest } from '../model/manifest.ts'
@@ -50,6 +51,8 @@ export type Asked = {
   readonly connected: Connected
   readonly survey: Survey
   readonly now: Now
+  /** Threads that make deltas. */
+  readonly pool: Pool
   /** Old contents by SHA-256 that are at hand beside the cache. */
   readonly olds?: ((sha256: string) => (() => AsyncIterable<Uint8Array> | Uint8Array) | undefined) | undefined
 }

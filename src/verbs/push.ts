@@ -1,12 +1,17 @@
 // push: the source's tree becomes the container's current generation, for as few bytes as the host allows.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { VarveError, hasCode } from '../errors.ts'
+import type { Pace } from '../delta/effort.ts'
+import type { Encoded } from '../delta/encode.ts'
+import { startPool } from '../delta/pool.ts'
 import type { Survey } from '../host/survey.ts'
+import type { Upload } from '../host/upload.ts'
 import type { Plan } from '../model/plan.ts'
 import { CACHE_LIMIT } from './cache.ts'
 import { connect, manifestOf, type Context } from './context.ts'
 import { activateOn, uploadTo } from './deliver.ts'
 import { deltaOf } from './delta.ts'
+import { coresHere, paceFor, paceOf } from './pace.ts'
 import {
   changesOf,
   isCurrent,
@@ -31,11 +36,12 @@ export async function push(options: ShipOptions, context: Context): Promise<Repo
   const watch = new Stopwatch()
   using manifest = manifestOf(context)
   await using source = await watch.time('scan', () => readSource(options.source, manifest, context))
+  await using pool = startPool(coresHere())
   const ask = remembering(context.ask)
   const spent = { sent: 0, received: 0 }
   for (let tries = 0; ; tries++) {
     try {
-      return await pushOnce({ options, context: { ...context, ask: ask(tries) }, manifest, watch, source }, spent)
+      return await pushOnce({ options, context: { ...context, ask: ask(tries) }, manifest, watch, source, pool }, spent)
     } catch (error) {
       const lost =
         hasCode(error, 'E_LOST') || (tries > 0 && (hasCode(error, 'E_CONNECT') || hasCode(error, 'E_TIMEOUT')))
@@ -48,7 +54,7 @@ export async function push(options: ShipOptions, context: Context): Promise<Repo
 }
 
 async function pushOnce(
-  given: Pick<At, 'options' | 'context' | 'manifest' | 'watch' | 'source'>,
+  given: Pick<At, 'options' | 'context' | 'manifest' | 'watch' | 'source' | 'pool'>,
   spent: { sent: number; received: number },
 ): Promise<Report> {
   const { options, context, manifest, watch } = given
@@ -156,7 +162,7 @@ async function sendOnce(wanted: Wanted, at: At, reuse: Reuse): Promise<Shipped[]
   const received: Promise<unknown>[] = []
   for (const shipment of shipments) {
     at.context.onEvent({ kind: 'step', step: 'send' })
-    const { delta, taken } = await sendLayer(shipment, at)
+    const { delta, taken } = await sendLayer(shipment, at, reuse)
     taken.catch(() => {}) // what goes wrong with the first is told below
     received.push(taken)
     shipped.push({ plan: shipment.plan, delta })
@@ -169,29 +175,37 @@ async function sendOnce(wanted: Wanted, at: At, reuse: Reuse): Promise<Shipped[]
 }
 
 /** While the host takes one layer, the next is on its way. */
-async function sendLayer(shipment: Shipment, at: At): Promise<{ delta: number; taken: Promise<unknown> }> {
+async function sendLayer(
+  shipment: Shipment,
+  at: At,
+  reuse: Reuse,
+): Promise<{ delta: number; taken: Promise<unknown> }> {
   const { plan } = shipment
-  let delta = await at.watch.time('delta', () => deltaOf(shipment, at, true))
   const { session, direct } = at.connected
+  const made = (pace: Pace): Promise<Encoded> =>
+    at.watch.time('delta', () => deltaOf(shipment, at, { keep: true, pace, reuse }))
   const receive = ['receive', plan.tree, plan.base ?? '-']
   // BusyBox head reads ahead, beyond a frame
   if (direct && at.survey.tools.tar === 'gnu') {
-    const { size } = await at.watch.time('apply', () => session.stream(receive, delta.chunks))
+    const { chunks } = await made(paceFor(at))
+    const { size } = await at.watch.time('apply', () => session.stream(receive, chunks))
     return { delta: size, taken: Promise.resolve() }
   }
-  const { codec, raw, frames } = delta
-  let first: AsyncIterable<Uint8Array> | undefined = delta.chunks
-  const chunks = async (): Promise<AsyncIterable<Uint8Array>> => {
-    const own = first
-    first = undefined
-    if (own !== undefined) return own
-    delta = await at.watch.time('delta', () => deltaOf(shipment, at, true))
-    return delta.chunks
-  }
-  const upload = await at.watch.time('transfer', () => uploadTo(at, { tree: plan.tree, base: plan.base, chunks }))
-  const words = [upload.name, String(upload.size), upload.sha256, codec, String(raw())]
-  words.push(...frames().map((frame) => `${frame.size}:${frame.raw}`))
-  return { delta: upload.size, taken: session.ask([...receive, ...words]) }
+  let delta: Encoded | undefined
+  const upload = await uploadTo(at, {
+    tree: plan.tree,
+    base: plan.base,
+    make: async (begun, note) => {
+      delta = await made(paceOf(begun, at, note))
+      return delta.chunks
+    },
+  })
+  return { delta: upload.size, taken: session.ask([...receive, ...receiveWords(upload, delta as Encoded)]) }
+}
+
+function receiveWords({ name, size, sha256 }: Upload, { codec, raw, frames }: Encoded): string[] {
+  const behind = frames().map((frame) => `${frame.size}:${frame.raw}`)
+  return [name, String(size), sha256, codec(), String(raw()), ...behind]
 }
 
 async function activate(wanted: Wanted, number: number, at: At): Promise<void> {

@@ -2,8 +2,10 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import type { Codec } from '../../src/delta/codec.ts'
+import { steady, type Codec } from '../../src/delta/effort.ts'
 import { encodeDelta, type DeltaOptions } from '../../src/delta/encode.ts'
+import type { Pool } from '../../src/delta/pool.ts'
+import { answer, type Answer } from '../../src/delta/work.ts'
 import { byteString } from '../../src/model/bytes.ts'
 import type { FileEntry, Metadata } from '../../src/model/entry.ts'
 import type { Plan } from '../../src/model/plan.ts'
@@ -44,8 +46,16 @@ const plan: Plan = {
 }
 
 const contents = (entry: FileEntry): Uint8Array => Buffer.alloc(entry.size, 'x')
+/** The jobs as a thread does them, in this one: threads run what was built. */
+const pool: Pool = {
+  cores: 2,
+  run: async (job) => answer(job) as Answer<typeof job.kind>,
+  async [Symbol.asyncDispose]() {},
+}
+const by = (codec: Codec): Partial<DeltaOptions> =>
+  codec === 'none' ? {} : { packing: { codecs: [codec], pace: steady(1e6, 2), pool } }
 async function encoded(options: Partial<DeltaOptions> = {}, of = plan): Promise<{ bytes: Buffer; raw: number }> {
-  const made = encodeDelta(of, { tree, dialect: 'pax', codec: 'none', contents, ...options })
+  const made = encodeDelta(of, { tree, dialect: 'pax', contents, ...options })
   const bytes = await collect(made.chunks)
   return { bytes, raw: made.raw() }
 }
@@ -63,8 +73,8 @@ describe('encodeDelta()', () => {
 
   test.each(Object.entries(undo))('gives the same bytes by %s each time, and the tool gives the tar back', async (codec, [tool = '', ...args]) => {
     const plain = await encoded()
-    const packed = await encoded({ codec: codec as Codec })
-    expect(packed.bytes.equals((await encoded({ codec: codec as Codec })).bytes)).toBe(true)
+    const packed = await encoded(by(codec as Codec))
+    expect(packed.bytes.equals((await encoded(by(codec as Codec))).bytes)).toBe(true)
     expect(execFileSync(tool, args, { input: packed.bytes }).equals(plain.bytes)).toBe(true)
     expect(packed.raw).toBe(plain.bytes.length)
   }) // prettier-ignore
@@ -74,7 +84,7 @@ describe('encodeDelta()', () => {
     const of: Plan = { ...plan, steps: [{ kind: 'make', entry: root }, { kind: 'send', entry: large }], bytes: { rootfs: large.size, changed: large.size } } // prettier-ignore
     const bytes = Buffer.from(Array.from({ length: large.size / 8 }, (_, i) => `${i % 9973}`.padStart(8)).join(''))
     const digest = async (piece: number): Promise<string> =>
-      createHash('sha256').update((await encoded({ codec: 'zstd', contents: () => chunked(bytes, piece) }, of)).bytes).digest('hex') // prettier-ignore
+      createHash('sha256').update((await encoded({ ...by('zstd'), contents: () => chunked(bytes, piece) }, of)).bytes).digest('hex') // prettier-ignore
     expect(await digest(65_536)).toBe(await digest(1_000_003))
   })
 
@@ -112,13 +122,13 @@ describe('encodeDelta()', () => {
       await Promise.reject(new Error('gone'))
     }
     for (const codec of ['none', 'zstd', 'gzip', 'xz'] as const)
-      await expect(encoded({ codec, contents: broken })).rejects.toThrow('gone')
+      await expect(encoded({ ...by(codec), contents: broken })).rejects.toThrow('gone')
   })
 
   test('fails where contents are shorter or longer than the plan says', async () => {
     for (const wrong of ['xxxx', 'xxxxxx'])
       for (const codec of ['none', 'zstd'] as const)
-        await expect(encoded({ codec, contents: () => Buffer.from(wrong) })).rejects.toMatchObject({
+        await expect(encoded({ ...by(codec), contents: () => Buffer.from(wrong) })).rejects.toMatchObject({
           code: 'E_SOURCE_CHANGED',
         })
   })

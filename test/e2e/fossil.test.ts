@@ -69,8 +69,8 @@ describe.each([
     const packed = await pack('--for', `${host.alias}:app`)
     expect(packed.needs).toHaveLength(1)
     expect(await sh('app')).toMatchObject({ status: 0, stdout: expect.stringContaining('app is at generation 2\n') })
-    await deployed()
     expect((await host.exec('cd /var/lib/varve; find stage in tx trash -mindepth 1')).stdout.toString()).toBe('')
+    await deployed()
   })
 
   test('goes over SSH as well, and is up to date then', async () => {

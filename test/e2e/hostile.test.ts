@@ -157,7 +157,10 @@ describe('the spool of the login user', () => {
     for (const swap of swaps) {
       await sh(`rm -rf ${spool}; mkdir ${spool}; chown deploy: ${spool}; ${swap}`)
       const ask = 'timeout 20 sh -c ". /run/runtime" varve /home/deploy 1000 /var/lib/varve /var/lib/machines'
-      const said = await sh(ask, Buffer.from(`receive ${tree} - ${sum} ${text.length} ${sum} none ${text.length}\n`))
+      const said = await sh(
+        ask,
+        Buffer.from(`receive ${tree} - ${sum} ${text.length} ${sum} none:${text.length} ${text.length}\n`),
+      )
       expect(said, swap).toMatch(/^die E_HASH cannot take the delta: /)
     }
     await sh(`rm -f /canary/${sum}`)

@@ -31,7 +31,6 @@ export async function busyboxDelta(from: string, to: string): Promise<Delta> {
   const delta = encodeDelta(plan, {
     tree: target.tree,
     dialect: 'gnu',
-    codec: 'none',
     contents: (file) => readFileSync(join(to, file.path)),
   })
   const chunks: Uint8Array[] = []

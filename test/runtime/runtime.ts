@@ -98,7 +98,7 @@ export class Bench {
     writeFileSync(join(spool, sha), delta.spooled ?? bytes)
     const config = '{}'
     const requests = [
-      `receive ${delta.tree} ${delta.base} ${sha} ${bytes.length} ${sha} none ${bytes.length}\n`,
+      `receive ${delta.tree} ${delta.base} ${sha} ${bytes.length} ${sha} none:${bytes.length} ${bytes.length}\n`,
       `activate app ${at.expected} ${at.number} ${delta.tree} ${at.rootfs ?? 'copy'} ${sha} ${config.length}\n${config}`,
     ]
     return this.ask(requests, at)

@@ -1,0 +1,73 @@
+// Worker threads for what takes a processor long: patches and frames of several files are made at once.
+import { Worker } from 'node:worker_threads'
+import { answer, sizeOf, type Answer, type Job } from './work.ts'
+
+export type Pool = AsyncDisposable & {
+  readonly cores: number
+  /** The same job has the same answer, wherever it runs. Its bytes are the pool's from then on. */
+  run<Kind extends Job['kind']>(job: Extract<Job, { kind: Kind }>): Promise<Answer<Kind>>
+}
+
+/** What is done sooner than a thread has started. */
+const SMALL = 1 << 20
+
+type Waiting = { readonly job: Job; resolve(value: unknown): void; reject(error: unknown): void }
+
+/** Threads are started when they are needed, and end with the pool. */
+export function startPool(cores: number): Pool {
+  const waiting: Waiting[] = []
+  const idle: Worker[] = []
+  const all = new Map<Worker, Waiting | undefined>()
+  const next = (): void => {
+    const first = waiting[0]
+    if (first === undefined) return
+    const worker = idle.pop() ?? (all.size < cores ? started() : undefined)
+    if (worker === undefined) return
+    waiting.shift()
+    all.set(worker, first)
+    worker.ref()
+    worker.postMessage(first.job, movable(first.job))
+  }
+  const started = (): Worker => {
+    const worker = new Worker(new URL('./worker.js', import.meta.url))
+    const done = (settle: (job: Waiting) => void): void => {
+      const job = all.get(worker)
+      all.set(worker, undefined)
+      worker.unref()
+      if (job !== undefined) settle(job)
+    }
+    worker.on('message', (value: { readonly answer?: unknown; readonly error?: unknown }) => {
+      idle.push(worker)
+      done((job) => ('error' in value ? job.reject(value.error) : job.resolve(value.answer)))
+      next()
+    })
+    worker.on('error', (error) => {
+      done((job) => job.reject(error))
+      all.delete(worker)
+      next()
+    })
+    return worker
+  }
+  return {
+    cores,
+    run: <Kind extends Job['kind']>(job: Extract<Job, { kind: Kind }>): Promise<Answer<Kind>> =>
+      sizeOf(job) < SMALL
+        ? Promise.resolve(answer(job) as Answer<Kind>)
+        : new Promise((resolve, reject) => {
+            waiting.push({ job, resolve, reject })
+            next()
+          }),
+    async [Symbol.asyncDispose]() {
+      await Promise.all([...all.keys()].map((worker) => worker.terminate()))
+    },
+  }
+}
+
+/** Memory that belongs to the job alone is handed over, not copied. */
+function movable(job: Job): ArrayBuffer[] {
+  const arrays =
+    job.kind === 'compare' ? [job.before, job.now] : 'before' in job ? [job.before, job.bytes] : [job.bytes]
+  return arrays.flatMap(({ buffer, byteLength }) =>
+    buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? [buffer] : [],
+  )
+}

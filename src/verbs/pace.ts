@@ -1,0 +1,64 @@
+// How fast a delta must be made: what the link to a host is known to take, or what it is seen to take on the way.
+import { availableParallelism } from 'node:os'
+import { steady, toolFor, type Pace, type Tool } from '../delta/effort.ts'
+import { hostText } from '../model/names.ts'
+import type { Upload } from '../store/uploads.ts'
+import type { Asked } from './prepare.ts'
+
+/** How many jobs run at once. */
+export function coresHere(): number {
+  return Math.max(1, Math.min(8, availableParallelism()))
+}
+
+/** Bytes a second of a link that nothing is known of: what many small hosts have. */
+const USUAL = 1.25e6
+/** For --effort fast: every link is a good one. */
+const FAST = 100e6
+/** For --effort max: 64 kbit/s. */
+const SLOW = 8e3
+
+/** The pace as it is known before anything is sent. */
+export function paceFor(at: Asked): Pace {
+  return steady(knownRate(at) ?? USUAL, at.pool.cores)
+}
+
+function knownRate({ context, connected, manifest }: Asked): number | undefined {
+  const { effort = 'auto', bytesPerSecond = Infinity } = context
+  const known = { fast: FAST, auto: manifest.uploads.rate(hostText(connected.host)), max: SLOW }[effort]
+  const most = Math.min(known ?? Infinity, bytesPerSecond)
+  return most === Infinity ? undefined : most
+}
+
+type MadeWith = { readonly rate: number; readonly tools: readonly Tool[] }
+
+/**
+ * The pace of a delta that is being sent: the same as before where some of it is on the host already, since it must be the
+ * same bytes; on a link that nothing is known of it follows what that link takes.
+ */
+export function paceOf(upload: Upload, at: Asked, note: (madeWith: string) => void): Pace {
+  const { cores } = at.pool
+  const before = upload.madeWith === '' ? undefined : (JSON.parse(upload.madeWith) as MadeWith)
+  const known = before?.rate ?? knownRate(at)
+  const rate = known ?? USUAL
+  const tools: Tool[] = []
+  const since = performance.now()
+  const from = at.connected.traffic().sent
+  const follows = before === undefined ? known === undefined : before.tools.length > 0
+  note(JSON.stringify({ rate, tools: before?.tools ?? [] } satisfies MadeWith))
+  return {
+    bytesPerSecond: rate,
+    cores,
+    tool(bytes, codecs) {
+      const sent = at.connected.traffic().sent - from
+      const seen = sent > BUFFERED ? (sent / (performance.now() - since)) * 1000 : rate
+      const recorded = before?.tools[tools.length]
+      const tool = recorded ?? toolFor(bytes, { bytesPerSecond: follows ? seen : rate, cores }, codecs)
+      tools.push(tool)
+      if (follows && recorded === undefined) note(JSON.stringify({ rate, tools } satisfies MadeWith))
+      return tool
+    },
+  }
+}
+
+/** So much vanishes into buffers on the way before a link tells how fast it is. */
+const BUFFERED = 3 << 20
