@@ -15,7 +15,7 @@ import { writeTar, type Dialect, type Member } from '../tar/write.ts'
 import { compress, type Packing } from './codec.ts'
 import { levelAfter, type Codec } from './effort.ts'
 import { saySame } from './same.ts'
-import { sizeOfPatch } from './streams.ts'
+import { STREAMS, sizeOfPatch } from './streams.ts'
 import { NO_WAYS, whole, type Contents, type Segment, type Ways } from './ways.ts'
 
 export type DeltaOptions = {
@@ -172,23 +172,14 @@ function* stepMembers(plan: Plan, options: Saying, said: ReadonlySet<ByteString>
 
 /** The streams of all files, each kind behind one another. */
 function* patchMembers({ patched }: Ways): Generator<Member> {
-  const patches = [...patched.values()].map(({ patch }) => patch)
-  const list = [...patched].map(
-    ([
-      path,
-      {
-        reference,
-        size,
-        patch: { ops, gaps, differences, literals },
-      },
-    ]) => {
-      const sizes = [{ length: size }, ops, gaps, differences, literals].map((stream) => stream.length)
-      return `${placeText(reference)}\0${path}\0${sizes.join(' ')}\0`
-    },
-  )
+  const list = [...patched].map(([path, { reference, size, patch }]) => {
+    const sizes = [size, ...STREAMS.map((name) => patch[name].length)]
+    const places = patch.segments.map((segments) => segments.map(({ offset, address, size: length }) => `${offset}:${address}:${length}`).join(',')) // prettier-ignore
+    return `${placeText(reference)}\0${path}\0${[...sizes, ...places].join(' ').trim()}\0`
+  })
   yield word('p/list', list.join(''))
-  for (const name of ['ops', 'gaps', 'differences', 'literals'] as const)
-    yield bytesMember(`p/${name}`, Buffer.concat(patches.map((patch) => patch[name])))
+  for (const name of STREAMS)
+    yield bytesMember(`p/${name}`, Buffer.concat([...patched.values()].map(({ patch }) => patch[name])))
 }
 
 function stepsText(plan: Plan, { patched, segments }: Ways): string {

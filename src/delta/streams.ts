@@ -1,4 +1,5 @@
 // Writes the streams of a patch: what is copied from where, how it differs, and what is new.
+import { Shifts, biasAt, segmentsOf, type Cover, type Segment } from './addresses.ts'
 
 /** The streams of one file. Numbers are BER compressed integers, which perl unpacks by `w*`. */
 export type Patch = {
@@ -6,13 +7,20 @@ export type Patch = {
   readonly ops: Uint8Array
   /** Of each difference: bytes since the end of the last one of its cover. */
   readonly gaps: Uint8Array
-  /** Of each difference: four bytes, to be added modulo 2^32. */
+  /** Of each difference a byte, how it is foretold (see KINDS). */
+  readonly kinds: Uint8Array
+  /** Of each difference that is not foretold: four bytes, to be added modulo 2^32. */
   readonly differences: Uint8Array
   readonly literals: Uint8Array
+  /** The segments of the old file and of the new one; none where nothing is foretold. */
+  readonly segments: readonly [readonly Segment[], readonly Segment[]]
 }
 
-export function sizeOfPatch({ ops, gaps, differences, literals }: Patch): number {
-  return ops.length + gaps.length + differences.length + literals.length
+/** In the order in which they are written and read. */
+export const STREAMS = ['ops', 'gaps', 'kinds', 'differences', 'literals'] as const
+
+export function sizeOfPatch(patch: Patch): number {
+  return STREAMS.reduce((sum, name) => sum + patch[name].length, 0)
 }
 
 /** The host holds one cover in memory. */
@@ -28,66 +36,149 @@ export function word(bytes: Uint8Array, at: number): number {
   )
 }
 
+/**
+ * How the address in a word is read, by the number that says so: not at all; as relative to what follows it, as in code; as
+ * relative to itself, as in tables for unwinding; as absolute; as relative to the first segment that is not at the beginning,
+ * as in Go's tables of functions.
+ */
+const KINDS = [0, 1, 2, 3, 4] as const
+
 /** Takes covers in the order of the new file; what lies between them is literal. */
 export class Streams {
   private readonly old: Uint8Array
   private readonly now: Uint8Array
-  private readonly columns = [new Numbers(), new Numbers(), new Numbers(), new Numbers()] as const
-  private readonly gaps = new Numbers()
-  private readonly differences = new Numbers()
-  private readonly literals: Uint8Array[] = []
-  private done = 0
-  private oldEnd = 0
+  private readonly covers: Cover[] = []
+  private readonly segments: readonly [readonly Segment[], readonly Segment[]]
+  /** Where no cover goes across, in either file. */
+  private readonly edges: readonly [readonly number[], readonly number[]]
 
   constructor(old: Uint8Array, now: Uint8Array) {
     this.old = old
     this.now = now
+    const both = [segmentsOf(old), segmentsOf(now)] as const
+    this.segments = both[0].length > 0 && both[1].length > 0 ? both : [[], []]
+    this.edges = [edgesOf(this.segments[0]), edgesOf(this.segments[1])]
   }
 
   cover(place: number, at: number, length: number): void {
-    for (let i = 0; i < length; i += LONGEST) this.piece(place + i, at + i, Math.min(LONGEST, length - i))
-  }
-
-  private piece(place: number, at: number, length: number): void {
-    const { old, now, gaps, differences } = this
-    let count = 0
-    let last = 0
-    for (let i = 0; i < length;) {
-      if (old[place + i] === now[at + i]) {
-        i++
-        continue
-      }
-      // no word reaches beyond its cover: what is left becomes literal
-      if (i + 4 > length) length = i
-      else {
-        gaps.add(i - last)
-        differences.word((word(now, at + i) - word(old, place + i)) >>> 0)
-        count++
-        i += 4
-        last = i
-      }
+    for (let done = 0; done < length;) {
+      const most = Math.min(
+        length - done,
+        LONGEST,
+        toEdge(this.edges[0], place + done),
+        toEdge(this.edges[1], at + done),
+      )
+      this.covers.push({ place: place + done, at: at + done, length: most })
+      done += most
     }
-    if (length === 0) return
-    const [literals, lengths, seeks, counts] = this.columns
-    if (at > this.done) this.literals.push(this.now.subarray(this.done, at))
-    literals.add(at - this.done)
-    lengths.add(length)
-    const seek = place - this.oldEnd
-    seeks.add(seek < 0 ? -2 * seek - 1 : 2 * seek)
-    counts.add(count)
-    this.done = at + length
-    this.oldEnd = place + length
   }
 
   end(): Patch {
-    this.literals.push(this.now.subarray(this.done))
+    const { old, now, segments } = this
+    const columns = [new Numbers(), new Numbers(), new Numbers(), new Numbers()] as const
+    const [gaps, kinds, differences] = [new Numbers(), new Numbers(), new Numbers()]
+    const literals: Uint8Array[] = []
+    const covers = this.covers.flatMap((cover) => withoutTail(cover, old, now))
+    const foretell = segments[0].length > 0 ? foretellerOf(covers, segments, old) : undefined
+    let [done, oldEnd] = [0, 0]
+    for (const cover of covers) {
+      const { place, at, length } = cover
+      let [count, last] = [0, 0]
+      for (let i = 0; i < length;) {
+        if (old[place + i] === now[at + i]) {
+          i++
+          continue
+        }
+        const told = foretell?.(cover, { from: last, to: i }, now)
+        const start = told?.start ?? i
+        gaps.add(start - last)
+        if (foretell !== undefined) kinds.add(told?.kind ?? 0)
+        if (told === undefined) differences.word((word(now, at + i) - word(old, place + i)) >>> 0)
+        count++
+        i = last = start + 4
+      }
+      if (at > done) literals.push(now.subarray(done, at))
+      const seek = place - oldEnd
+      for (const [i, value] of [at - done, length, seek < 0 ? -2 * seek - 1 : 2 * seek, count].entries())
+        columns[i]?.add(value)
+      done = at + length
+      oldEnd = place + length
+    }
+    literals.push(now.subarray(done))
     return {
-      ops: Buffer.concat(this.columns.map((column) => column.bytes())),
-      gaps: this.gaps.bytes(),
-      differences: this.differences.bytes(),
-      literals: Buffer.concat(this.literals),
+      ops: Buffer.concat(columns.map((column) => column.bytes())),
+      gaps: gaps.bytes(),
+      kinds: kinds.bytes(),
+      differences: differences.bytes(),
+      literals: Buffer.concat(literals),
+      segments,
     }
   }
+}
+
+function edgesOf(segments: readonly Segment[]): number[] {
+  return segments.flatMap(({ offset, size }) => [offset, offset + size]).toSorted((a, b) => a - b)
+}
+
+function toEdge(edges: readonly number[], offset: number): number {
+  return (edges.find((edge) => edge > offset) ?? Infinity) - offset
+}
+
+/** No word reaches beyond its cover: of its last three bytes none differs, and what is cut off becomes literal. */
+function withoutTail({ place, at, length }: Cover, old: Uint8Array, now: Uint8Array): Cover[] {
+  let rest = length
+  for (let i = Math.max(0, rest - 3); i < rest; i++)
+    if (old[place + i] !== now[at + i]) {
+      rest = i
+      i = Math.max(0, rest - 3) - 1
+    }
+  return rest === 0 ? [] : [{ place, at, length: rest }]
+}
+
+type Foretold = { readonly start: number; readonly kind: number }
+
+/** Finds a word at or up to three bytes before `to`, not before `from`, whose new value follows from what moved. */
+function foretellerOf(
+  covers: readonly Cover[],
+  [old, now]: Patch['segments'],
+  bytes: Uint8Array,
+): (cover: Cover, where: { from: number; to: number }, next: Uint8Array) => Foretold | undefined {
+  const shifts = new Shifts(covers, old, now)
+  const base = baseOf(old)
+  const baseShift = shifts.at(base)
+  let likely = 1
+  return ({ place, at, length }, { from, to }, next) => {
+    const address = place + biasAt(old, place)
+    const shift = at + biasAt(now, at) - address
+    for (let start = to; start >= Math.max(from, to - 3); start--) {
+      if (start + 4 > length) continue
+      const value = word(bytes, place + start)
+      const change = (word(next, at + start) - value) | 0
+      const foretold = (kind: number): number => {
+        switch (kind) {
+          case 1:
+            return shifts.at(address + start + 4 + value) - shift
+          case 2:
+            return shifts.at(address + start + value) - shift
+          case 3:
+            return shifts.at(value >>> 0)
+          default:
+            return shifts.at((value >>> 0) + base) - baseShift
+        }
+      }
+      if ((foretold(likely) | 0) === change) return { start, kind: likely }
+      for (const kind of KINDS)
+        if (kind > 0 && kind !== likely && (foretold(kind) | 0) === change) {
+          likely = kind
+          return { start, kind }
+        }
+    }
+    return undefined
+  }
+}
+
+function baseOf(segments: readonly Segment[]): number {
+  return segments.find(({ offset }) => offset > 0)?.address ?? 0
 }
 
 /** A growing list of numbers as bytes. */

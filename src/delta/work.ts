@@ -1,6 +1,6 @@
 // The jobs that take a processor long, as data, so that any thread can do them.
 import { makePatch } from './patch.ts'
-import type { Patch } from './streams.ts'
+import { STREAMS, type Patch } from './streams.ts'
 import { packed, packedAfter } from './zstd.ts'
 
 export type Job =
@@ -60,8 +60,8 @@ function compare({ before, now, can, quick }: Extract<Job, { kind: 'compare' }>)
 /** The level at which sizes are compared. */
 const QUICK = 5
 
-function joined({ ops, gaps, differences, literals }: Patch): Uint8Array {
-  return Buffer.concat([ops, gaps, differences, literals])
+function joined(patch: Patch): Uint8Array {
+  return Buffer.concat(STREAMS.map((name) => patch[name]))
 }
 
 /** zstd takes what begins so for a dictionary that was trained (RFC 8878, 5). */
