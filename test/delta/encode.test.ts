@@ -1,6 +1,7 @@
 // encodeDelta: the bytes of a plan are the same each time, in each codec, and hold what the host is told to do.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { steady, type Codec } from '../../src/delta/effort.ts'
 import { encodeDelta, type DeltaOptions } from '../../src/delta/encode.ts'
@@ -86,6 +87,19 @@ describe('encodeDelta()', () => {
     const digest = async (piece: number): Promise<string> =>
       createHash('sha256').update((await encoded({ ...by('zstd'), contents: () => chunked(bytes, piece) }, of)).bytes).digest('hex') // prettier-ignore
     expect(await digest(65_536)).toBe(await digest(1_000_003))
+  })
+
+  test('gives the same bytes however many jobs run at once, in whatever order they end', async () => {
+    const large = file('large', 40 << 20)
+    const of: Plan = { ...plan, steps: [{ kind: 'make', entry: root }, { kind: 'send', entry: large }], bytes: { rootfs: large.size, changed: large.size } } // prettier-ignore
+    const text = Buffer.from(Array.from({ length: 1 << 16 }, (_, i) => `${i % 9973}`.padStart(8)).join(''))
+    const bytes = Buffer.concat(Array.from({ length: large.size / text.length }, () => text))
+    let later = 50
+    const slow: Pool = { ...pool, run: async (job) => (await sleep((later -= 10)), answer(job) as Answer<typeof job.kind>) } // prettier-ignore
+    const digest = async (jobs: Pool): Promise<string> =>
+      createHash('sha256').update((await encoded({ packing: { codecs: ['zstd'], pace: steady(1e6, 2), pool: jobs }, contents: () => chunked(bytes, 1 << 20) }, of)).bytes).digest('hex') // prettier-ignore
+    const one = await digest({ ...pool, cores: 1 })
+    expect(await digest({ ...slow, cores: 4 })).toBe(one)
   })
 
   test('says what goes, what is linked and what is copied', async () => {

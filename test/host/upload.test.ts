@@ -1,0 +1,59 @@
+// upload(): a delta that is cut again and again goes on each time where the host has it, over real connections.
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdirSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { upload } from '../../src/host/upload.ts'
+import { home, open, useServers } from './sshd.ts'
+
+useServers()
+
+const SIZE = 50_000_000
+const PERCENT = SIZE / 100
+/** So much may be under way that the host has not taken: https://www.rfc-editor.org/rfc/rfc4254#section-5.2, as sshd sets it. */
+const WINDOW = 2 << 20
+const spool = join(home, '.cache/varve/spool')
+
+/** What the host has of it, once the command of a lost connection has ended. */
+async function arrived(): Promise<number> {
+  for (let last = -1; ;) {
+    const size = readdirSync(spool).reduce((sum, name) => sum + statSync(join(spool, name)).size, 0)
+    if (size === last) return size
+    last = size
+    await sleep(60)
+  }
+}
+
+test('upload() of 50 MB that is cut at every percent sends again at most what was in flight', async () => {
+  rmSync(spool, { recursive: true, force: true })
+  mkdirSync(spool, { recursive: true, mode: 0o700 })
+  const bytes = randomBytes(SIZE)
+  let begun: string | undefined
+  for (let percent = 1; percent < 100; percent++) {
+    const before = await arrived()
+    const transport = await open()
+    const from = transport.traffic().sent
+    const cut = async function* (): AsyncGenerator<Uint8Array> {
+      for (let at = 0; at < SIZE; at += 32_768) {
+        if (before + transport.traffic().sent - from > percent * PERCENT) await transport[Symbol.asyncDispose]()
+        yield bytes.subarray(at, at + 32_768)
+      }
+    }
+    const name = `${percent}`.padStart(64, '0')
+    await expect(upload(transport, cut(), { name, begun }), `cut at ${percent} %`).rejects.toMatchObject({ code: 'E_LOST' }) // prettier-ignore
+    begun = name
+    const sent = transport.traffic().sent - from
+    expect(sent - ((await arrived()) - before), `sent again after ${percent} %`).toBeLessThanOrEqual(WINDOW)
+  }
+  const resumed = await arrived()
+  expect(resumed).toBeGreaterThan(95 * PERCENT)
+  await using transport = await open()
+  const name = 'f'.repeat(64)
+  const whole = async function* (): AsyncGenerator<Uint8Array> {
+    yield bytes
+  }
+  const sha256 = createHash('sha256').update(bytes).digest('hex')
+  expect(await upload(transport, whole(), { name, begun })).toMatchObject({ size: SIZE, resumed, sha256 })
+  expect(readFileSync(join(spool, name)).equals(bytes)).toBe(true)
+}, 240_000)
