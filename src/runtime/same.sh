@@ -1,4 +1,4 @@
-# Turns runs of new metadata back into the members of a tar: of entries that stand in the base, and differ in nothing else.
+# Turns runs of new metadata and places back into the members of a tar: of entries that stand in the base, and differ in nothing else.
 #
 # A delta whose codec ends in "+same" begins with a line "same BYTES BASE" and lines of runs (see delta/same.ts). perl makes
 # members of them, with names and targets of the base's manifest, and passes on the tar behind.
@@ -19,8 +19,8 @@ $manifest =~ /\Avarve-tree 1\n/g or bad;
 for my $kind (qw(directories files symlinks)) {
   $manifest =~ /\G$kind (\d+)\n/g or bad;
   for (1 .. $1) {
-    $manifest =~ m{\G\.(?:/(.*?))??//([0-9a-f]+) (\d+) (\d+) -?\d+\.\d{9}(?: (\d+))?\n}gs or bad;
-    push @known, { kind => $kind, path => $1 // "", mode => oct("0x$2") & 07777, uid => $3, gid => $4, size => $5, target => "" };
+    $manifest =~ m{\G\.(?:/(.*?))??//([0-9a-f]+) (\d+) (\d+) (-?\d+\.\d{9})(?: (\d+))?\n}gs or bad;
+    push @known, { kind => $kind, path => $1 // "", mode => oct("0x$2") & 07777, uid => $3, gid => $4, time => $5, size => $6, target => "" };
   }
 }
 $manifest =~ /\Gtargets \d+\n/g or bad;
@@ -40,23 +40,46 @@ sub record {
   $length = length "$length$rest" while $length != length "$length$rest";
   return "$length$rest";
 }
+my ($from, $to);
+sub placed {
+  my ($room, $path) = @_;
+  if (defined $from) {
+    $path eq $from || substr($path, 0, length "$from/") eq "$from/" or bad;
+    $path = $to . substr $path, length $from;
+  }
+  return "stage/$room" . ($path eq "" ? "" : "/$path");
+}
 sub member {
-  my ($entry, $mtime, $mode, $uid, $gid) = @_;
-  my $room = $entry->{kind} eq "files" ? "k" : "m";
-  my $name = "stage/$room" . ($entry->{path} eq "" ? "" : "/$entry->{path}");
-  my $records = join "", record(path => $name), record(uid => $uid), record(gid => $gid), record(mtime => $mtime);
-  $records .= record(linkpath => $entry->{target}) if $entry->{kind} eq "symlinks";
-  my $type = { directories => 5, files => 0, symlinks => 2 }->{ $entry->{kind} };
+  my ($type, $mode, %record) = @_;
+  my $records = join "", map { record($_ => $record{$_}) } grep { defined $record{$_} } qw(path uid gid mtime linkpath);
   put block("PaxHeader", 0644, length $records, "x"), $records, "\0" x (-length($records) % 512), block("same", $mode, 0, $type);
+}
+sub entry {
+  my ($entry, $time, $mode, $uid, $gid) = @_;
+  my %of = (uid => $uid, gid => $gid, mtime => $time eq "=" ? $entry->{time} : $time);
+  if ($entry->{kind} eq "files") {
+    my %old = (linkpath => "tree/$base/root/$entry->{path}", uid => 0, gid => 0, mtime => 0);
+    return member(1, 0600, path => placed("m", $entry->{path}), %old) if $time eq "=";
+    member(0, $mode, path => placed(defined $from ? "j" : "k", $entry->{path}), %of);
+    member(1, 0600, path => placed("l", $entry->{path}), %old) if defined $from;
+  } else {
+    $of{linkpath} = $entry->{target} if $entry->{kind} eq "symlinks";
+    member({ directories => 5, symlinks => 2 }->{ $entry->{kind} }, $mode, path => placed("m", $entry->{path}), %of);
+  }
 }
 my ($at, $when) = (0, undef);
 for (split /\n/, $runs) {
-  /^(\d{1,9}) (\d{1,9}) (-|-?\d{1,12}(?:\.\d{1,9})?)(?: ([0-7]{1,4}) (\d{1,10}) (\d{1,10}))?\z/ or bad;
+  if (/^> ((?:[0-9a-f]{2})+) ((?:[0-9a-f]{2})+)\z/) {
+    ($from, $to, $at, $when) = (pack("H*", $1), pack("H*", $2), 0, undef);
+    "/$to/" !~ m{/\.\.?/|//|\0} or bad;
+    next;
+  }
+  /^(\d{1,9}) (\d{1,9}) (-|=|-?\d{1,12}(?:\.\d{1,9})?)(?: ([0-7]{1,4}) (\d{1,10}) (\d{1,10}))?\z/ or bad;
   my ($skip, $count, $time, $mode, $uid, $gid) = ($1, $2, $3, $4, $5, $6);
   $when = $time if $time ne "-";
-  defined $when && ($at += $skip) + $count <= @known or bad;
+  defined $when && ($when ne "=" || defined $from) && ($at += $skip) + $count <= @known or bad;
   for my $entry (@known[$at .. $at + $count - 1]) {
-    member($entry, $when, defined $mode ? (oct $mode, $uid, $gid) : @$entry{qw(mode uid gid)});
+    entry($entry, $when, defined $mode ? (oct $mode, $uid, $gid) : @$entry{qw(mode uid gid)});
   }
   $at += $count;
 }

@@ -130,6 +130,12 @@ describe('push() after only metadata changed', () => {
       'chown -h 12:34567 many/d4/* many/d5 many/d2/away; chmod 4711 many/d6/*; chmod 1777 many/d7',
       14_000,
     ],
+    ['the place', 'mkdir -m 700 deep; mv many deep/more', 12_000],
+    [
+      'the place, and some times and modes there',
+      'mv deep/more/d20 deep/d20; mv deep/more many; touch -d @5 many/d21/* many/d22; chmod 600 deep/d20/*; ln -s x deep/d20/new',
+      14_000,
+    ],
     ['an attribute', 'setfattr -n user.a -v b many/d8/* many/d9', 16_000],
   ])('%s costs little, and is exact', async (_, command, most) => {
     execFileSync('sh', ['-c', `cd "$0"; ${command}`, work.rootfs])
