@@ -27,6 +27,7 @@ const titles: Readonly<Record<string, string>> = {
   renamed: 'Python tree under another version’s name',
   'node-app': 'Node app: code and 10 dependencies, every mtime',
   security: 'Debian security refresh, 24 packages',
+  program: 'C++ program of 1,500 functions, one added',
   go: 'Go program rebuilt',
   node: 'Node runtime, patch release',
   fossil: 'Fossil, next version and libraries',

@@ -87,6 +87,17 @@ build_security() {
 	changes "$1"
 }
 
+build_program() { # of no package: what CI can build offline
+	local tree
+	for tree in old new; do
+		mkdir -p "$1/$tree/usr/bin"
+		functions $tree >"$1/$tree.cc"
+		(cd "$1" && cp $tree.cc program.cc && g++ -O1 -s -o $tree/usr/bin/program program.cc)
+		rm "$1/$tree.cc" "$1/program.cc"
+	done
+	g++ --version | head -n 1 >"$1/about"
+}
+
 build_go() { # what a rebuild with a newer compiler or a patched library makes of a large Go program
 	local which
 	for which in oldest newest; do
@@ -236,6 +247,24 @@ told() { # DEB: its name and version
 	echo "$(dpkg-deb -f "$1" Package) $(dpkg-deb -f "$1" Version)"
 }
 
+functions() { # old|new: a program; the new one has one function more
+	awk -v tree="$1" 'BEGIN {
+		print "#include <cstdio>\n#include <cstring>"
+		for (i = 0; i < 1500; i++) {
+			if (i == 500 && tree == "new") print "int added(int a) { printf(\"added %d\\n\", a); return a * 77; }"
+			printf "__attribute__((noinline)) int f%d(int a, const char *s) {\n", i
+			printf "  for (int i = 0; i < %d; i++) a = a * %d + (int)strlen(s) + s[i %% %d];\n", i % 19 + 2, i * 7919 % 1009 + 3, i % 5 + 1
+			if (i > 0) printf "  if (a %% %d == 1) a += f%d(a / %d, \"text %d\");\n", i % 7 + 2, i * 31 % i, i % 11 + 2, i * 6151 % 997
+			printf "  printf(\"%%s in f%d\\n\", s);\n  return a ^ %d;\n}\n", i, i * 40503 % 65521
+		}
+		print "int (*const all[])(int, const char *) = {"
+		for (i = 0; i < 1500; i++) printf "f%d,\n", i
+		print "};\nint main(int n, char **words) {\n  int a = n;\n  for (auto f : all) a += f(a, words[0]);"
+		if (tree == "new") print "  a += added(a);"
+		print "  return a & 1;\n}"
+	}'
+}
+
 changes() { # DIRECTORY: what became of which version
 	join "$1/oldest.about" "$1/newest.about" | awk '{ print $1, $2 == $3 ? $2 " in both" : $2 " to " $3 }' >"$1/about"
 	rm "$1"/{oldest,newest}.about
@@ -269,13 +298,14 @@ main() {
 	for name; do
 		[ "$(type -t "build_$name")" = function ] || { echo "pairs.sh: no such pair: $name" >&2; exit 2; }
 		key=$(recipe "$name" | sha256sum | cut -c 1-8)
-		directory=$cache/$name-$key
-		if [ ! -d "$directory" ]; then
-			rm -rf "$cache/$name"-????????{,.partial}
+		directory=$cache/$name
+		if [ "$(cat "$directory/recipe" 2>/dev/null)" != "$key" ]; then
 			echo "building the pair $name" >&2
+			rm -rf "$directory" "$directory.partial"
 			mkdir "$directory.partial"
 			"build_$name" "$directory.partial" >&2
 			sizes "$directory.partial" >"$directory.partial/sizes"
+			echo "$key" >"$directory.partial/recipe"
 			mv -T "$directory.partial" "$directory"
 		fi
 		echo "$name $directory"

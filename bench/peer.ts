@@ -11,6 +11,8 @@ export interface Peer {
   /** Debian packages that it needs here. */
   readonly packages: readonly string[]
   readonly host?: HostOptions
+  /** Its effort follows the link, so what it does on one says little of another. */
+  readonly adapts?: true
   /** Deploys the old tree, unmeasured, and readies all that can be ready before the new tree is known. */
   prepare(place: Place): Promise<Redeploy>
 }
@@ -22,6 +24,8 @@ export interface Place {
   readonly shared: string
   /** A directory of this measurement alone. */
   readonly work: string
+  /** What is to be done when this measurement has ended, however it did. */
+  readonly atEnd: Disposable[]
 }
 
 export interface Redeploy {

@@ -13,6 +13,7 @@ export const varve: Peer = {
   title: 'varve',
   note: 'varve push rootfs:NEW',
   packages: [],
+  adapts: true,
   prepare: (place) => prepare(place, 'kept'),
 }
 
@@ -21,6 +22,7 @@ export const varveBareHost: Peer = {
   title: 'varve, bare host',
   note: 'the host has neither zstd nor perl nor python3',
   packages: [],
+  adapts: true,
   host: { strip: ['zstd', 'perl', 'python3'] },
   prepare: (place) => prepare(place, 'kept'),
 }
@@ -30,6 +32,7 @@ export const varveEmptyCache: Peer = {
   title: 'varve, empty cache',
   note: 'the state directory is lost before the second push',
   packages: [],
+  adapts: true,
   prepare: (place) => prepare(place, 'lost'),
 }
 
