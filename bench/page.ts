@@ -36,11 +36,23 @@ ${legendOf(results.peers)}
 ${dotPlot(rowsOf(results, first, bytesOf), results.peers, { title: `bytes of the session, both ways (${links[0]?.title ?? ''})`, label: size })}
 <h2>Wall time by link</h2>
 <p>From the new tree here to the new tree there. Hollow: not run to its end, it takes no less than that.</p>
-${links.map(({ name, title }) => `<h3>${escaped(title)}</h3>\n${dotPlot(rowsOf(results, name, ({ seconds }) => seconds), results.peers, { title: 'seconds', label: String })}`).join('\n')}
+${links
+  .map(
+    ({ name, title }) =>
+      `<h3>${escaped(title)}</h3>\n${dotPlot(
+        rowsOf(results, name, ({ seconds }) => seconds),
+        results.peers,
+        { title: 'seconds', label: String },
+      )}`,
+  )
+  .join('\n')}
 <h2>Cost against size of change</h2>
 <p>Contents of the new tree that the old one has nowhere; where there are none, at the left edge.</p>
 ${legendOf(results.peers)}
-${scatterPlot(pointsOf(results, first), results.peers, [{ title: 'bytes of new contents', label: size }, { title: 'bytes of the session', label: size }])}
+${scatterPlot(pointsOf(results, first), results.peers, [
+  { title: 'bytes of new contents', label: size },
+  { title: 'bytes of the session', label: size },
+])}
 <h2>Numbers</h2>
 ${results.pairs.map((pair) => tableOf(results, pair)).join('\n')}
 <h2>Peers</h2>

@@ -193,7 +193,7 @@ debs() { # oldest|newest PACKAGE...: paths of what apt knows, of $RELEASE where 
 	for package; do
 		version=$(apt_ cache madison "$package" |
 			awk -v release="${RELEASE-}" '$NF == "Packages" && (release == "" || index($0, " " release "/")) { print $3 }' |
-			sort -uV | { [ "$which" = oldest ] && head -n 1 || tail -n 1; })
+			sort -uV | if [ "$which" = oldest ]; then head -n 1; else tail -n 1; fi)
 		[ -n "$version" ] || { echo "apt knows no $package ${RELEASE-}; run: apt-get update" >&2; exit 1; }
 		file=$cache/downloads/${package}_${version//:/%3a}
 		compgen -G "${file}_*.deb" >/dev/null ||

@@ -1,7 +1,7 @@
 // What a peer of the bench is: how it prepares a host that has the old tree, and how it then brings the new one there.
 import type { Host, HostOptions } from '../test/fixture/host.ts'
 import type { Pair } from './pair.ts'
-import type { Wire } from './link.ts'
+import type { Link, Wire } from './link.ts'
 
 export interface Peer {
   readonly name: string
@@ -29,8 +29,8 @@ export interface Place {
 }
 
 export interface Redeploy {
-  /** Makes host and sender again what they were after the first deploy; unmeasured. */
-  reset(): Promise<void>
+  /** Makes host and sender again what they were after the first deploy, which went through this link; unmeasured. */
+  reset(link: Link): Promise<void>
   /** Measured: from the new tree here to the new tree there. */
   run(wire: Wire): Promise<void>
 }

@@ -55,7 +55,11 @@ export function dotPlot(rows: readonly Row[], series: readonly Series[], scale: 
 }
 
 /** A point a pair and series, those of a series joined in the order of x. */
-export function scatterPlot(points: readonly Point[], series: readonly Series[], [x, y]: readonly [Scale, Scale]): string {
+export function scatterPlot(
+  points: readonly Point[],
+  series: readonly Series[],
+  [x, y]: readonly [Scale, Scale],
+): string {
   const height = 460
   const across = axisOf(points.map((point) => point.x), [80, WIDTH - RIGHT]) // prettier-ignore
   const up = axisOf(points.map(({ value }) => value), [height - 50, 12]) // prettier-ignore

@@ -43,7 +43,7 @@ export async function* measure(pair: Pair, peer: Peer, how: How): AsyncGenerator
         yield { ...first, link: link.name, seconds: least, reckoned: true }
         continue
       }
-      await redeploy.reset()
+      await redeploy.reset(link)
       await using wire = wireTo(host, link)
       const before = performance.now()
       await redeploy.run(wire)

@@ -1,5 +1,5 @@
 // The bench: what redeploys cost by varve and its peers; with other words what images and large local trees cost.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -12,10 +12,10 @@ import type { Peer } from './peer.ts'
 import { peers } from './peers.ts'
 import { progressOn } from './progress.ts'
 import { measure, type Measured } from './redeploy.ts'
-import { resultsOf, type Failed, type Results } from './results.ts'
+import { joined, resultsOf, type Failed, type Results } from './results.ts'
 import { tableOf } from './table.ts'
 
-const usage = `usage: npm run bench -- [pairs] [layers] [local] [--only PAIR,PEER...] [--links LINK...] [--patience SECONDS] [--out DIR] [--build]
+const usage = `usage: npm run bench -- [pairs] [layers] [local] [--only PAIR,PEER...] [--links LINK...] [--patience SECONDS] [--out DIR] [--keep] [--build]
 pairs:  ${pairNames.join(' ')}
 peers:  ${peers.map(({ name }) => name).join(' ')}
 links:  ${links.map(({ name }) => name).join(' ')}
@@ -36,6 +36,7 @@ async function main(): Promise<void> {
       links: { type: 'string', multiple: true, default: [] },
       patience: { type: 'string', default: '20' },
       out: { type: 'string', default: 'node_modules/.bench-results' },
+      keep: { type: 'boolean', default: false },
       build: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -49,13 +50,19 @@ async function main(): Promise<void> {
   // before this program is run again where no network is
   if (values.build) return void pairsNamed(among(pairNames, only, String))
   if (positionals.length === 0 || positionals.includes('pairs')) {
-    const results = await redeploys({
-      pairNames: among(pairNames, only, String),
-      peers: among(peers, only, ({ name }) => name),
-      links: among(links, asked, ({ name }) => name),
-      patienceSeconds: Number(values.patience),
-    })
-    write(results, values.out)
+    const before = values.keep ? read(values.out) : undefined
+    const failures = await redeploys(
+      {
+        pairNames: among(pairNames, only, String),
+        peers: among(peers, only, ({ name }) => name),
+        links: among(links, asked, ({ name }) => name),
+        patienceSeconds: Number(values.patience),
+      },
+      (now) => write(before === undefined ? now : joined(now, before), values.out),
+    )
+    process.stdout.write(readFileSync(join(values.out, 'bench.txt')))
+    process.stdout.write(`\n${join(values.out, 'bench.html')}\n${join(values.out, 'bench.json')}\n`)
+    if (failures > 0) process.exitCode = 1
   }
   if (positionals.includes('layers')) await layers()
   if (positionals.includes('local')) await local()
@@ -68,13 +75,15 @@ type Plan = {
   readonly patienceSeconds: number
 }
 
-async function redeploys({ pairNames, peers, links, patienceSeconds }: Plan): Promise<Results> {
+/** How many measurements failed; `found` is told what there is after each pair. */
+async function redeploys(plan: Plan, found: (results: Results) => void): Promise<number> {
+  const { peers, links, patienceSeconds } = plan
   const progress = progressOn(process.stderr)
-  const pairs = pairsNamed(pairNames)
+  const pairs = pairsNamed(plan.pairNames)
   const measured: Measured[] = []
   const failed: Failed[] = []
   let done = 0
-  for (const pair of pairs) {
+  for (const [number, pair] of pairs.entries()) {
     const shared = mkdtempSync(join(tmpdir(), 'varve-bench-'))
     for (const peer of peers) {
       const tell = (link: Link): void =>
@@ -88,19 +97,23 @@ async function redeploys({ pairNames, peers, links, patienceSeconds }: Plan): Pr
       done += links.length
     }
     rmSync(shared, { recursive: true, force: true })
+    found(resultsOf({ pairs: pairs.slice(0, number + 1), peers, links }, measured, failed))
   }
   progress.end()
-  return resultsOf({ pairs, peers, links }, measured, failed)
+  return failed.length
 }
 
 function write(results: Results, directory: string): void {
   mkdirSync(directory, { recursive: true })
-  const table = tableOf(results)
   writeFileSync(join(directory, 'bench.json'), `${JSON.stringify(results, undefined, 1)}\n`)
+  writeFileSync(join(directory, 'bench.txt'), tableOf(results))
   writeFileSync(join(directory, 'bench.html'), pageOf(results))
-  process.stdout.write(table)
-  process.stdout.write(`\n${join(directory, 'bench.html')}\n${join(directory, 'bench.json')}\n`)
-  if (results.failed.length > 0) process.exitCode = 1
+}
+
+/** What an earlier run wrote there, if one did. */
+function read(directory: string): Results | undefined {
+  const file = join(directory, 'bench.json')
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Results) : undefined
 }
 
 function words(values: readonly string[]): string[] {

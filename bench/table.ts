@@ -4,8 +4,16 @@ import { bytesOf, find, type Results } from './results.ts'
 export function tableOf(results: Results): string {
   const lines: string[] = []
   for (const pair of results.pairs) {
-    lines.push('', `${pair.name}: ${pair.title}; ${millions(pair.newBytes)}, of which ${millions(pair.changedBytes)} are new`)
-    lines.push(row('', results.links.map(({ title }) => title)))
+    lines.push(
+      '',
+      `${pair.name}: ${pair.title}; ${millions(pair.newBytes)}, of which ${millions(pair.changedBytes)} are new`,
+    )
+    lines.push(
+      row(
+        '',
+        results.links.map(({ title }) => title),
+      ),
+    )
     for (const peer of results.peers) {
       const failed = results.failed.find((one) => one.pair === pair.name && one.peer === peer.name)
       const cells = results.links.map(({ name }) => {

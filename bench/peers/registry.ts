@@ -58,7 +58,9 @@ type Blob = { readonly digest: string; readonly diffId: string; readonly size: n
 async function layerOf(work: string, archive: string, compress: string): Promise<Blob> {
   const blobs = join(work, 'layout/blobs/sha256')
   mkdirSync(blobs, { recursive: true })
-  const diffId = await finished(`{ ${archive}; } | tee >(sha256sum >${work}/id) | ${compress} >${work}/blob; cat ${work}/id`)
+  const diffId = await finished(
+    `{ ${archive}; } | tee >(sha256sum >${work}/id) | ${compress} >${work}/blob; cat ${work}/id`,
+  )
   return { ...put(blobs, readFileSync(`${work}/blob`)), diffId: diffId.slice(0, 64) }
 }
 

@@ -28,9 +28,7 @@ async function prepare({ pair, host }: Place, options: string): Promise<Redeploy
   return {
     reset: () => inHost(host, `rm -rf /srv/new; ${pair.beside ? '' : 'cp -a /srv/old /srv/new'}`),
     async run(wire) {
-      await finished(
-        `rsync ${options} ${beside} -e 'ssh -F ${await wire.ssh()}' ${pair.new}/ ${host.alias}:/srv/new/`,
-      )
+      await finished(`rsync ${options} ${beside} -e 'ssh -F ${await wire.ssh()}' ${pair.new}/ ${host.alias}:/srv/new/`)
     },
   }
 }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { startHost, type Host } from '../../test/fixture/host.ts'
 import { varveData } from '../../test/fixture/varve.ts'
+import { openManifest } from '../../src/store/manifest.ts'
 import { finished } from '../measure.ts'
 import type { Pair } from '../pair.ts'
 import type { Peer, Place, Redeploy } from '../peer.ts'
@@ -36,6 +37,8 @@ export const varveEmptyCache: Peer = {
   prepare: (place) => prepare(place, 'lost'),
 }
 
+/** Bytes a second: what a first push through loopback notes. */
+const LOOPBACK = 100e6
 const UNMOUNT = `awk '$2 ~ "^/var/lib/varve/" { print $2 }' /proc/self/mounts | while read -r at; do umount "$at"; done`
 const TAR = `tar --xattrs --xattrs-include='*' --numeric-owner`
 
@@ -44,10 +47,13 @@ async function prepare({ pair, host, shared, work }: Place, cache: 'kept' | 'los
   if (!existsSync(first)) await firstPush(pair, first)
   const state = join(work, 'state')
   return {
-    async reset() {
+    async reset(link) {
       await inHost(host, `${UNMOUNT}; rm -rf /var/lib/varve/* /var/lib/machines`)
       await finished(`${TAR} -xf ${first}/store.tar -C ${host.path('/var/lib')} && rm -rf ${state}`)
-      if (cache === 'kept') await finished(`cp -a ${first}/state ${state}`)
+      if (cache === 'lost') return
+      await finished(`cp -a ${first}/state ${state}`)
+      using manifest = openManifest(state)
+      manifest.uploads.keepRate(host.alias, Math.min(link.bytesPerSecond, LOOPBACK))
     },
     async run(wire) {
       await push(host, pair.new, { container: pair.beside ? 'new' : 'old', state, sshConfig: await wire.ssh() })

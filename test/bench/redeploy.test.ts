@@ -36,6 +36,7 @@ test.each(cases)(
 )
 
 async function bytes(pair: Pair, peer: Peer, shared: string): Promise<number> {
-  for await (const one of measure(pair, peer, { links: links.slice(0, 1), patienceSeconds: 0, shared })) return bytesOf(one)
+  for await (const one of measure(pair, peer, { links: links.slice(0, 1), patienceSeconds: 0, shared }))
+    return bytesOf(one)
   return Number.NaN
 }
