@@ -11,9 +11,14 @@ packages=(casync ostree borgbackup)
 
 {
 	test/fixture/prepare.sh
-	if ! dpkg-query -W -f '${db:Status-Status}\n' "${packages[@]}" 2>/dev/null | awk '$1 == "installed"' | awk -v all=${#packages[@]} 'END { exit NR != all }'; then
-		printf 'installing: %s\n' "${packages[@]}"
-		DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "${packages[@]}" >/dev/null
+	lacking=()
+	for package in "${packages[@]}"; do
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || lacking+=("$package")
+	done
+	if [ ${#lacking[@]} -gt 0 ]; then
+		printf 'installing: %s\n' "${lacking[@]}"
+		apt-get update -qq
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "${lacking[@]}" >/dev/null
 	fi
 	test/install.sh
 } >&2
