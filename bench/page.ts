@@ -1,5 +1,6 @@
 // Results as one HTML page that needs nothing else: plots, tables, and what was measured how.
 import { dotPlot, escaped, legendOf, scatterPlot, type Point, type Row } from './plot.ts'
+import { peers } from './peers.ts'
 import { bytesOf, find, type Results } from './results.ts'
 import type { Measured } from './redeploy.ts'
 import { secondsOf } from './table.ts'
@@ -21,6 +22,11 @@ ${COLORS.map((color, i) => `.s${i} *{fill:${color};stroke:${color}}polyline.s${i
 
 export function pageOf(results: Results): string {
   const { machine, links } = results
+  const series = results.peers.map(({ name, title }) => ({
+    name,
+    title,
+    mark: peers.findIndex((one) => one.name === name),
+  }))
   const first = links[0]?.name ?? ''
   const versions = Object.entries(results.versions).map(([name, version]) => `${name} ${version}`)
   return `<!doctype html>
@@ -32,8 +38,8 @@ throw-away host, or by HTTP where it knows no other way. Bytes are those of the 
 them, which also gives the link its rate and delay.</p>
 <p class="small">${escaped(`${results.date.slice(0, 10)}; ${machine.cores} cores of ${machine.processor}, Linux ${machine.kernel}, Node ${machine.node}; ${versions.join(', ')}`)}</p>
 <h2>Bytes by pair and peer</h2>
-${legendOf(results.peers)}
-${dotPlot(rowsOf(results, first, bytesOf), results.peers, { title: `bytes of the session, both ways (${links[0]?.title ?? ''})`, label: size })}
+${legendOf(series)}
+${dotPlot(rowsOf(results, first, bytesOf), series, { title: `bytes of the session, both ways (${links[0]?.title ?? ''})`, label: size })}
 <h2>Wall time by link</h2>
 <p>From the new tree here to the new tree there. Hollow: not run to its end, it takes no less than that.</p>
 ${links
@@ -41,15 +47,15 @@ ${links
     ({ name, title }) =>
       `<h3>${escaped(title)}</h3>\n${dotPlot(
         rowsOf(results, name, ({ seconds }) => seconds),
-        results.peers,
+        series,
         { title: 'seconds', label: String },
       )}`,
   )
   .join('\n')}
 <h2>Cost against size of change</h2>
 <p>Contents of the new tree that the old one has nowhere; where there are none, at the left edge.</p>
-${legendOf(results.peers)}
-${scatterPlot(pointsOf(results, first), results.peers, [
+${legendOf(series)}
+${scatterPlot(pointsOf(results, first), series, [
   { title: 'bytes of new contents', label: size },
   { title: 'bytes of the session', label: size },
 ])}

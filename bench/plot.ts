@@ -3,6 +3,8 @@
 export interface Series {
   readonly name: string
   readonly title: string
+  /** Which colour and shape it has. */
+  readonly mark: number
 }
 
 export interface Dot {
@@ -26,7 +28,7 @@ export type Scale = { readonly title: string; readonly label: (value: number) =>
 
 const WIDTH = 940
 const LEFT = 330
-const RIGHT = 20
+const RIGHT = 36
 const LINE = 30
 const MARKS = ['circle', 'square', 'diamond', 'triangle', 'cross', 'bar'] as const
 
@@ -81,7 +83,7 @@ export function scatterPlot(
     const own = points.filter((point) => point.series === name).toSorted((a, b) => a.x - b.x)
     const line = own.map((point) => `${at(across, point.x)},${at(up, point.value)}`).join(' ')
     const marks = own.map((point) => markOf(point, series, at(across, point.x), at(up, point.value)))
-    return `<polyline class="s${indexOf(series, name)}" points="${line}"/>${marks.join('')}`
+    return `<polyline class="s${markIndex(series, name)}" points="${line}"/>${marks.join('')}`
   })
   return svg(height, [...grid, ...body])
 }
@@ -120,12 +122,12 @@ function at({ range: [from, to], decades: [low, high] }: Axis, value: number): n
   return Math.round((from + (to - from) * part) * 10) / 10
 }
 
-function indexOf(series: readonly Series[], name: string): number {
-  return series.findIndex((one) => one.name === name)
+function markIndex(series: readonly Series[], name: string): number {
+  return series.find((one) => one.name === name)?.mark ?? 0
 }
 
 function markOf(dot: Dot, series: readonly Series[], x: number, y: number): string {
-  const index = indexOf(series, dot.series)
+  const index = markIndex(series, dot.series)
   const kind = MARKS[index % MARKS.length]
   const r = index === 0 ? 7 : 5
   const shape =
