@@ -201,6 +201,12 @@ build_on_base() {
     fi
     cp -al "$store/stage/c/." "$store/stage/root/" 2>"$store/tx/err" || blame 'join the copies'
   fi
+  # GNU cp leaves a directory that is there its setuid, setgid and sticky bits
+  # shellcheck disable=SC2016 # the inner shell expands them
+  (cd "$store/stage/root" && find . -type d '(' -perm -4000 -o -perm -2000 -o -perm -1000 ')' -exec sh -c '
+    for path do
+      [ ! -d "../m/$path" ] || chmod u-s,g-s,-t "$path" || exit 1
+    done' sh {} +) 2>"$store/tx/err" || blame 'join what is new'
   cp -al "$store/stage/m/." "$store/stage/root/" 2>"$store/tx/err" || blame 'join what is new'
 }
 

@@ -9,7 +9,7 @@ import { expectDeployed } from '../fixture/deployed.ts'
 import { startHost, type Host } from '../fixture/host.ts'
 import { makeOddTree, tarOf } from '../fixture/rootfs.ts'
 import { baseTrees } from '../fixture/trees.ts'
-import { varveData, varveError } from '../fixture/varve.ts'
+import { varve, varveData, varveError } from '../fixture/varve.ts'
 
 let host: Host
 let work: string
@@ -83,6 +83,24 @@ describe('a tree with every odd entry', () => {
     const report = await push()
     expect(report.bytes.changed).toBe(0)
     await expectEqual(join(work, 'odd'), 'odd')
+  })
+
+  test('push() takes special bits from directories, and gives them, at the first try', async () => {
+    const bits = (modes: readonly string[]): void =>
+      modes.forEach((mode, i) =>
+        execFileSync('chmod', ['--', mode, join(work, 'odd', ['modes', 'copy', '.'][i] ?? '')]),
+      )
+    for (const modes of [
+      ['7755', '0755', '3777'],
+      ['0755', '6711', '0755'],
+      ['1777', '0755', '0700'],
+    ]) {
+      bits(['u-s,g-s,-t', 'u-s,g-s,-t', 'u-s,g-s,-t'])
+      bits(modes)
+      const { status, stderr } = await varve(['push', `rootfs:${join(work, 'odd')}`, `${host.alias}:odd`, '--allow-devices', ...common]) // prettier-ignore
+      expect([status, stderr]).toEqual([0, expect.not.stringContaining('W_HEAL')])
+      await expectEqual(join(work, 'odd'), 'odd')
+    }
   })
 
   test('push() as a copy is exact too', async () => {
