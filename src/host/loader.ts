@@ -9,6 +9,7 @@ const PARTS = [
   'inventory',
   'usage',
   'manifest',
+  'outline',
   'patch',
   'same',
   'receive',

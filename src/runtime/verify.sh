@@ -35,21 +35,6 @@ judge() {
   fi
 }
 
-# manifest ID [actual]: the stored manifest, or one made anew from the disk, as a payload.
-verb_manifest() {
-  need_id "$1"
-  [ -e "$store/tree/$1/ok" ] || die E_BASE_MISSING "cannot read tree $1: the host has none"
-  own=$(scratch) || die E_IO "cannot write below $store/tx"
-  trap 'rm -rf "$own"' EXIT
-  if [ "${2-}" = actual ]; then
-    write_manifest "$store/tree/$1/root" "$store/tree/$1/xattrs" >"$own/manifest" || die E_IO "cannot read tree $1"
-  else
-    cp "$store/tree/$1/manifest" "$own/manifest" || die E_IO "cannot read the manifest of tree $1"
-  fi
-  gzip "$own/manifest" || die E_IO "cannot compress the manifest of tree $1"
-  printf 'payload %s\n' "$(stat -c %s "$own/manifest.gz")" && cat "$own/manifest.gz"
-}
-
 # repair ID: sets a damaged tree aside, so that the next push sends what it lacks.
 verb_repair() {
   need_id "$1"

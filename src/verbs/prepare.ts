@@ -1,12 +1,9 @@
 // What push and plan share: the source is read, the host is asked, and the plan between them is made.
-import { gunzipSync } from 'node:zlib'
 import { imageProcess, minimalConfig, rewriteConfig, type Process } from '../bundle/config.ts'
-import { VarveError, hasCode } from '../errors.ts'
+import { VarveError } from '../errors.ts'
 import type { Pool } from '../delta/pool.ts'
 import type { Container, Generation, Survey } from '../host/survey.ts'
-import { byteString } from '../model/bytes.ts'
-import { decodeManifest } from '../model/manifest.ts'
-import { hostText, type SourceRef, type Target } from '../model/names.ts'
+import type { SourceRef, Target } from '../model/names.ts'
 import type { Changes, Plan, Step } from '../model/plan.ts'
 import { filesOf, type Tree } from '../model/tree.ts'
 import { checkDevices } from '../plan/devices.ts'
@@ -17,6 +14,7 @@ import { withReferences } from '../plan/references.ts'
 import { sha256 } from '../store/hash.ts'
 import type { Manifest } from '../store/manifest.ts'
 import { checkTools, type Connected, type Context } from './context.ts'
+import { knownTrees } from './host-trees.ts'
 import { sizeOf, treeOf, type Layer, type ReadSource } from './read-source.ts'
 import { fitLayers, mostLayers, sameAs, seenOf, splitFlat, timedLayers } from './stack.ts'
 
@@ -101,7 +99,7 @@ async function layersOn(at: Asked, rootfs: 'overlay' | 'copy'): Promise<readonly
   if (stacks.length === 0) return layers
   const same = sameAs(flat, own, manifest)
   if (same !== undefined) return same
-  return splitFlat(flat, { manifest, stacks, held: await knownTrees(at), most: mostLayers(context.store) })
+  return splitFlat(flat, { manifest, stacks, held: await knownTrees([flat], at), most: mostLayers(context.store) })
 }
 
 /** A generation of which a tree was set aside as damaged is not the one that is wanted. */
@@ -126,7 +124,7 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse: Reuse = 'all'):
   const missing = wanted.layers.filter((layer) => !at.survey.trees.includes(layer.id))
   if (missing.length === 0) return []
   checkDevices(seenOf(wanted.layers), at.options.allowDevices)
-  const held = reuse === 'nothing' ? [] : await knownTrees(at)
+  const held = reuse === 'nothing' ? [] : await knownTrees(missing, at)
   const stack = at.now.generation?.stack ?? []
   const current = stack.length === 1 && wanted.layers.length === 1 ? stack[0] : undefined
   return missing.map((layer) => {
@@ -182,39 +180,4 @@ function mostAlike(tree: Tree, held: readonly string[], manifest: Manifest): str
   const contents = [...new Set(filesOf(tree).map((file) => file.sha256))]
   const best = manifest.rank(contents, held)[0]
   return best !== undefined && best.count * 3 >= contents.length ? best.tree : undefined
-}
-
-/** The host's trees whose entries are known here; those that are not are asked for, in one round trip. */
-async function knownTrees({ connected, survey, manifest }: Asked): Promise<string[]> {
-  // nothing is asked where all is known, or nobody can be
-  if (survey.trees.every((id) => manifest.summary(id) !== undefined)) return [...survey.trees]
-  if (survey.epoch === undefined) return []
-  const name = hostText(connected.host)
-  const remembered = manifest.holdings(name, survey.epoch) ?? survey.trees
-  const unknown = remembered.filter((id) => manifest.summary(id) === undefined)
-  await Promise.all(
-    unknown.map(async (id) => {
-      const text = await fetchManifest(connected, id)
-      if (text !== undefined) manifest.keepTree(id, decodeManifest(text))
-    }),
-  )
-  manifest.keepHoldings(name, survey.epoch, remembered)
-  return remembered.filter((id) => manifest.summary(id) !== undefined)
-}
-
-async function fetchManifest(
-  connected: Connected,
-  id: string,
-  actual = false,
-): Promise<ReturnType<typeof byteString> | undefined> {
-  try {
-    const { payload } = await connected.session.ask(['manifest', id, ...(actual ? ['actual'] : [])])
-    if (payload === undefined) return undefined
-    const bytes = gunzipSync(payload, { maxOutputLength: 1 << 30 })
-    // a host's word is taken only where its hash is the id
-    return actual || sha256(bytes) === id ? byteString(bytes.toString('latin1')) : undefined
-  } catch (error) {
-    if (hasCode(error, 'E_BASE_MISSING')) return undefined
-    throw error
-  }
 }

@@ -1,13 +1,14 @@
 // verify: the host re-hashes what its containers stand on; what differs is named path by path.
-import { gunzipSync } from 'node:zlib'
 import { treeIdOf, number } from '../host/replies.ts'
-import { byteString, printable, type ByteString } from '../model/bytes.ts'
+import { byteString, printable } from '../model/bytes.ts'
 import type { Entry } from '../model/entry.ts'
 import { decodeManifest } from '../model/manifest.ts'
 import { hostText, parseContainerName, type ContainerName, type HostRef } from '../model/names.ts'
+import type { Tree } from '../model/tree.ts'
 import { sha256 } from '../store/hash.ts'
 import { VarveError, hasCode } from '../errors.ts'
 import { connect, type Connected, type Context } from './context.ts'
+import { manifestText } from './host-trees.ts'
 
 export type Verified = {
   readonly container: string
@@ -61,18 +62,17 @@ async function setAside(connected: Connected, tree: string): Promise<boolean> {
 async function differences(connected: Connected, tree: string): Promise<string[]> {
   const stored = await manifestText(connected, [tree])
   const actual = await manifestText(connected, [tree, 'actual'])
-  if (sha256(Buffer.from(stored, 'latin1')) !== tree) return ['the manifest on the host is damaged too']
+  if (sha256(stored) !== tree) return ['the manifest on the host is damaged too']
   try {
-    return compare(decodeManifest(stored).entries, decodeManifest(actual).entries)
+    return compare(decoded(stored).entries, decoded(actual).entries)
   } catch (error) {
     if (hasCode(error, 'E_MANIFEST') || error instanceof VarveError) return ['the tree is no root filesystem any more']
     throw error
   }
 }
 
-async function manifestText(connected: Connected, words: readonly string[]): Promise<ByteString> {
-  const { payload } = await connected.session.ask(['manifest', ...words])
-  return byteString(gunzipSync(payload ?? new Uint8Array(), { maxOutputLength: 1 << 30 }).toString('latin1'))
+function decoded(manifest: Buffer): Tree {
+  return decodeManifest(byteString(manifest.toString('latin1')))
 }
 
 function compare(expected: readonly Entry[], actual: readonly Entry[]): string[] {
