@@ -5,7 +5,7 @@
 // differs in them is kept as a sparse list: how far to the next difference, and by how much the 32-bit little-endian word
 // there differs. What each stream holds is alike, and all files' streams are compressed together by the delta's codec.
 
-import { Streams, word, type Patch } from './streams.ts'
+import { Streams, word, type Covers, type Patch } from './streams.ts'
 
 const WINDOW = 16
 /** Every so many bytes of the old file are to be found again. */
@@ -27,8 +27,11 @@ const GAIN = 12
  * Pure: the same two files give the same patch. Memory: 1 to 2 bytes for each of `old`. A `quick` one takes half the time,
  * for a third more bytes.
  */
-export function makePatch(old: Uint8Array, now: Uint8Array, quick = false): Patch {
-  const writer = new Streams(old, now)
+export function makePatch(
+  old: Uint8Array,
+  now: Uint8Array,
+  { quick = false, writer = new Streams(old, now) }: { readonly quick?: boolean; readonly writer?: Covers } = {},
+): Patch {
   const index = new Index(old, quick ? STEP.quick : STEP.usual)
   const recent = new Int32Array(RECENT)
   let next = 0

@@ -65,8 +65,7 @@ export function startPool(cores: number): Pool {
 
 /** Memory that belongs to the job alone is handed over, not copied. */
 function movable(job: Job): ArrayBuffer[] {
-  const arrays =
-    job.kind === 'compare' ? [job.before, job.now] : 'before' in job ? [job.before, job.bytes] : [job.bytes]
+  const arrays = [...('before' in job ? [job.before] : []), 'now' in job ? job.now : job.bytes]
   return arrays.flatMap(({ buffer, byteLength }) =>
     buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? [buffer] : [],
   )

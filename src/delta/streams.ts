@@ -43,8 +43,13 @@ export function word(bytes: Uint8Array, at: number): number {
  */
 const KINDS = [0, 1, 2, 3, 4] as const
 
-/** Takes covers in the order of the new file; what lies between them is literal. */
-export class Streams {
+/** Takes covers in the order of the new file: which bytes of it are much like which old ones. What lies between is literal. */
+export type Covers = {
+  cover(place: number, at: number, length: number): void
+  end(): Patch
+}
+
+export class Streams implements Covers {
   private readonly old: Uint8Array
   private readonly now: Uint8Array
   private readonly covers: Cover[] = []
@@ -75,12 +80,10 @@ export class Streams {
 
   end(): Patch {
     const { old, now, segments } = this
-    const columns = [new Numbers(), new Numbers(), new Numbers(), new Numbers()] as const
+    const columns = new Columns(now)
     const [gaps, kinds, differences] = [new Numbers(), new Numbers(), new Numbers()]
-    const literals: Uint8Array[] = []
     const covers = this.covers.flatMap((cover) => withoutTail(cover, old, now))
     const foretell = segments[0].length > 0 ? foretellerOf(covers, segments, old) : undefined
-    let [done, oldEnd] = [0, 0]
     for (const cover of covers) {
       const { place, at, length } = cover
       let [count, last] = [0, 0]
@@ -97,22 +100,52 @@ export class Streams {
         count++
         i = last = start + 4
       }
-      if (at > done) literals.push(now.subarray(done, at))
-      const seek = place - oldEnd
-      for (const [i, value] of [at - done, length, seek < 0 ? -2 * seek - 1 : 2 * seek, count].entries())
-        columns[i]?.add(value)
-      done = at + length
-      oldEnd = place + length
+      columns.add(cover, count)
     }
-    literals.push(now.subarray(done))
     return {
-      ops: Buffer.concat(columns.map((column) => column.bytes())),
+      ...columns.end(),
       gaps: gaps.bytes(),
       kinds: kinds.bytes(),
       differences: differences.bytes(),
-      literals: Buffer.concat(literals),
       segments,
     }
+  }
+}
+
+/** A patch of covers in which nothing differs, in the order of the new file; the old bytes need not be at hand. */
+export function copiesOf(covers: readonly Cover[], now: Uint8Array): Patch {
+  const columns = new Columns(now)
+  for (const { place, at, length } of covers)
+    for (let i = 0; i < length; i += LONGEST)
+      columns.add({ place: place + i, at: at + i, length: Math.min(LONGEST, length - i) }, 0)
+  const none = new Uint8Array()
+  return { ...columns.end(), gaps: none, kinds: none, differences: none, segments: [[], []] }
+}
+
+/** What is copied from where, and what is new between. */
+class Columns {
+  private readonly now: Uint8Array
+  private readonly columns = [new Numbers(), new Numbers(), new Numbers(), new Numbers()] as const
+  private readonly literals: Uint8Array[] = []
+  private done = 0
+  private oldEnd = 0
+
+  constructor(now: Uint8Array) {
+    this.now = now
+  }
+
+  add({ place, at, length }: Cover, differences: number): void {
+    if (at > this.done) this.literals.push(this.now.subarray(this.done, at))
+    const seek = place - this.oldEnd
+    const values = [at - this.done, length, seek < 0 ? -2 * seek - 1 : 2 * seek, differences]
+    for (const [i, value] of values.entries()) this.columns[i]?.add(value)
+    this.done = at + length
+    this.oldEnd = place + length
+  }
+
+  end(): Pick<Patch, 'ops' | 'literals'> {
+    const ops = Buffer.concat(this.columns.map((column) => column.bytes()))
+    return { ops, literals: Buffer.concat([...this.literals, this.now.subarray(this.done)]) }
   }
 }
 

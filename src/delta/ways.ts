@@ -2,6 +2,7 @@
 import type { ByteString } from '../model/bytes.ts'
 import type { FileEntry } from '../model/entry.ts'
 import type { Plan, Reference } from '../model/plan.ts'
+import type { Signed } from './blocks.ts'
 import type { Pace } from './effort.ts'
 import type { Pool } from './pool.ts'
 import type { Patch } from './streams.ts'
@@ -23,6 +24,8 @@ export type HostCan = {
   readonly prefix: boolean
   /** perl or python3. */
   readonly patch: boolean
+  /** Patches that only copy, at least. */
+  readonly copies: boolean
   /** Bytes of references and files that it can hold for one segment. */
   readonly memory: number
 }
@@ -34,6 +37,8 @@ export type WaysOptions = {
   readonly contents: Contents
   /** Bytes by SHA-256, where they are at hand. */
   readonly old: (sha256: string) => Uint8Array | undefined
+  /** By SHA-256 what the host said of others. */
+  readonly signed: ReadonlyMap<string, Signed>
   readonly can: HostCan
   readonly pace: Pace
   readonly pool: Pool
@@ -82,14 +87,19 @@ export async function chooseWays(plan: Plan, options: WaysOptions): Promise<Ways
 async function choose(
   file: FileEntry,
   reference: Reference,
-  { contents, old, can, pace, pool }: WaysOptions,
+  { contents, old, signed, can, pace, pool }: WaysOptions,
 ): Promise<Chosen | undefined> {
   const before = old(reference.sha256)
-  if (before === undefined) return undefined
+  if (before === undefined) {
+    const blocks = can.copies ? signed.get(reference.sha256) : undefined
+    if (blocks === undefined) return undefined
+    const found = await pool.run({ kind: 'match', signed: blocks, now: await whole(contents(file)) })
+    return found.way === 'patch' ? { file, reference, patch: found.patch } : undefined
+  }
   const prefix = can.prefix && file.size + before.length <= can.memory
   const now = await whole(contents(file))
   const quick = pace.bytesPerSecond > FAST
-  const said = await pool.run({ kind: 'compare', before, now, can: { prefix, patch: can.patch }, quick })
+  const said = await pool.run({ kind: 'compare', before, now, can: { ...can, prefix }, quick })
   if (said.way === 'whole') return undefined
   return { file, reference, patch: said.way === 'patch' ? said.patch : undefined }
 }

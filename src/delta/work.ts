@@ -1,4 +1,6 @@
 // The jobs that take a processor long, as data, so that any thread can do them.
+import { matchBlocks, type Signed } from './blocks.ts'
+import { makeCopies } from './copies.ts'
 import { makePatch } from './patch.ts'
 import { STREAMS, type Patch } from './streams.ts'
 import { packed, packedAfter } from './zstd.ts'
@@ -13,14 +15,16 @@ export type Job =
       readonly kind: 'compare'
       readonly before: Uint8Array
       readonly now: Uint8Array
-      readonly can: { readonly prefix: boolean; readonly patch: boolean }
+      readonly can: { readonly prefix: boolean; readonly patch: boolean; readonly copies: boolean }
       readonly quick: boolean
     }
+  /** The same of what the host said of the old one. */
+  | { readonly kind: 'match'; readonly signed: Signed; readonly now: Uint8Array }
 
 /** A patch, the old contents before it in a frame, or whole. */
 export type Said = { readonly way: 'patch'; readonly patch: Patch } | { readonly way: 'prefix' | 'whole' }
 
-export type Answer<Kind extends Job['kind']> = Kind extends 'compare' ? Said : Uint8Array
+export type Answer<Kind extends Job['kind']> = Kind extends 'compare' | 'match' ? Said : Uint8Array
 
 export function answer(job: Job): Said | Uint8Array {
   switch (job.kind) {
@@ -30,11 +34,13 @@ export function answer(job: Job): Said | Uint8Array {
       return packedAfter(job.before, job.bytes, job.level)
     case 'compare':
       return compare(job)
+    case 'match':
+      return match(job)
   }
 }
 
 export function sizeOf(job: Job): number {
-  const { length } = job.kind === 'compare' ? job.now : job.bytes
+  const { length } = 'now' in job ? job.now : job.bytes
   return 'before' in job ? length + job.before.length : length
 }
 
@@ -48,17 +54,30 @@ const MORE = { prefix: 0.8, patch: 0.92 }
 function compare({ before, now, can, quick }: Extract<Job, { kind: 'compare' }>): Said {
   const fits = can.prefix && !isTrained(before)
   if (fits && now.length <= SMALL && !isProgram(now)) return { way: 'prefix' }
-  const patch = can.patch ? makePatch(before, now, quick) : undefined
-  const asPatch = patch === undefined ? Infinity : WORDS + MORE.patch * packed(joined(patch), QUICK).length
+  const patch = can.patch ? makePatch(before, now, { quick }) : can.copies ? makeCopies(before, now, quick) : undefined
+  const asPatch = patch === undefined ? Infinity : costOf(patch)
   // a patch that is this small is not beaten, and what large files cost to compress is saved
   const asPrefix = fits && asPatch > now.length / 50 ? MORE.prefix * packedAfter(before, now, 6).length : Infinity
-  const plain = 0.95 * packed(now, QUICK).length
+  const plain = plainCost(now)
   if (patch !== undefined && asPatch < Math.min(asPrefix, plain)) return { way: 'patch', patch }
   return { way: asPrefix < plain ? 'prefix' : 'whole' }
 }
 
+function match({ signed, now }: Extract<Job, { kind: 'match' }>): Said {
+  const patch = matchBlocks(signed, now)
+  return costOf(patch) < plainCost(now) ? { way: 'patch', patch } : { way: 'whole' }
+}
+
 /** The level at which sizes are compared. */
 const QUICK = 5
+
+function costOf(patch: Patch): number {
+  return WORDS + MORE.patch * packed(joined(patch), QUICK).length
+}
+
+function plainCost(now: Uint8Array): number {
+  return 0.95 * packed(now, QUICK).length
+}
 
 function joined(patch: Patch): Uint8Array {
   return Buffer.concat(STREAMS.map((name) => patch[name]))

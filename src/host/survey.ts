@@ -36,6 +36,8 @@ export type Tools = {
       | 'flock'
       | 'perl'
       | 'python3'
+      | 'dd'
+      | 'signatures'
       | 'runc'
       | 'crun'
       | 'podman'

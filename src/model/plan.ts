@@ -17,7 +17,7 @@ export type Step =
 
 export type Place = { readonly tree: string; readonly path: ByteString }
 
-/** A file of the host whose contents are known here as well. */
+/** A file of the host whose contents may help to say others. */
 export type Reference = Place & { readonly sha256: string; readonly size: number }
 
 export type Changes = {

@@ -1,4 +1,4 @@
-// Finds for each file that is sent what it may be a new version of: an old file on the host whose bytes are here as well.
+// Finds for each file that is sent what it may be a new version of: an old file on the host.
 import type { ByteString } from '../model/bytes.ts'
 import type { FileEntry } from '../model/entry.ts'
 import type { Plan, Reference, Step } from '../model/plan.ts'
@@ -8,18 +8,29 @@ import type { Known } from './plan.ts'
 /** Below this a file costs less than the words about another. */
 const LEAST_SIZE = 64
 
+export type Usable = {
+  /** The old bytes are here as well. */
+  readonly atHand: (sha256: string) => boolean
+  /** The host can be asked for signatures of the old bytes. */
+  readonly signable: (reference: Reference) => boolean
+}
+
 /**
  * The plan with references, from `held` trees of the host, the likeliest first. Tried in this order: the same path, the
- * same but for numbers (versions, hashes), the same name elsewhere, the same name but for numbers. Pure.
+ * same but for numbers (versions, hashes), the same name elsewhere, the same name but for numbers; of each what is at hand
+ * first. Pure.
  */
-export function withReferences(plan: Plan, held: readonly Known[], atHand: (sha256: string) => boolean): Plan {
+export function withReferences(plan: Plan, held: readonly Known[], usable: Usable): Plan {
   const sent = plan.steps.flatMap((step) => (step.kind === 'send' && step.entry.size >= LEAST_SIZE ? [step.entry] : []))
   if (sent.length === 0) return plan
   const shelves = shelvesFor(sent, held)
   const steps = plan.steps.map((step): Step => {
     if (step.kind !== 'send' || step.entry.size < LEAST_SIZE) return step
     for (const key of keysOf(step.entry.path)) {
-      const reference = closest(step.entry, shelves.get(key) ?? [], atHand)
+      const shelf = shelves.get(key) ?? []
+      const reference =
+        closest(step.entry, shelf, ({ sha256 }) => usable.atHand(sha256)) ??
+        closest(step.entry, shelf, (other) => usable.signable(other) && isLikely(key, step.entry, other))
       if (reference !== undefined) return { ...step, reference }
     }
     return step
@@ -42,6 +53,11 @@ function keysOf(path: ByteString): string[] {
   return [`=${path}`, `~${unnumbered(path)}`, `n=${name}`, `n~${unnumbered(name)}`]
 }
 
+/** Signatures are paid for before it is known what they find: a file of that name elsewhere must at least be of such a size. */
+function isLikely(key: string, { size }: FileEntry, other: Reference): boolean {
+  return !key.startsWith('n') || Math.min(size, other.size) * 2 > Math.max(size, other.size)
+}
+
 /** Versions and the hashes that bundlers put into names, all alike. */
 function unnumbered(text: string): string {
   return text.replaceAll(/[0-9a-f]*[0-9][0-9a-f]*/g, '#')
@@ -51,14 +67,14 @@ function unnumbered(text: string): string {
 function closest(
   file: FileEntry,
   shelf: readonly Reference[],
-  atHand: (sha256: string) => boolean,
+  isUsable: (reference: Reference) => boolean,
 ): Reference | undefined {
   let best: Reference | undefined
   let most = -1
   for (const candidate of shelf) {
     const near =
       shared(file.path, candidate.path) + Math.min(file.size, candidate.size) / Math.max(file.size, candidate.size)
-    if (near > most && atHand(candidate.sha256)) [best, most] = [candidate, near]
+    if (near > most && isUsable(candidate)) [best, most] = [candidate, near]
   }
   return best
 }

@@ -1,4 +1,4 @@
-# Makes files of a delta's patches and of what the host holds: by perl, else by python3, whose program is the same.
+# Makes files of a delta's patches and of what the host holds: by perl, else by python3, whose program is the same, else by dd.
 #
 # stage/p holds `list` (old path, new path and numbers, a NUL behind each) and the streams of all files, one behind the
 # other: `ops`, `gaps`, `kinds`, `differences`, `literals` (see delta/streams.ts). Files come to be below stage/c, without
@@ -193,7 +193,9 @@ for old, new, line in zip(words[::3], words[1::3], words[2::3]):
 patched() {
   if has perl; then
     (cd "$store" && perl -e "$patch_perl") 2>"$store/tx/err"
-  else
+  elif has python3; then
     (cd "$store" && python3 -c "$patch_python") 2>"$store/tx/err"
+  else
+    copied
   fi
 }

@@ -9,10 +9,12 @@ verb_probe() {
     has "$tool" || missing=$missing,$tool
   done
   say missing "${missing#,}"
-  for tool in zstd xz gzip getfattr flock perl python3 runc crun podman systemd-nspawn; do if has "$tool"; then say "$tool" yes; else say "$tool" no; fi; done
+  for tool in zstd xz gzip getfattr flock perl python3 dd runc crun podman systemd-nspawn; do if has "$tool"; then say "$tool" yes; else say "$tool" no; fi; done
   if zstd -H 2>&1 | grep -q -e --patch-from; then say patch_from yes; else say patch_from no; fi
   if cp --help 2>&1 | grep -q -e --attributes-only; then say attributes yes; else say attributes no; fi
   if grep -qw overlay /proc/filesystems 2>/dev/null || modprobe -n overlay 2>/dev/null; then say overlay yes; else say overlay no; fi
+  # words are little-endian here, and od can tell them
+  if has gzip && [ "$(printf '\001\000\000\000' | od -An -tu4 2>/dev/null | tr -d ' ')" = 1 ]; then say signatures yes; else say signatures no; fi
   at=$store
   while [ ! -d "$at" ]; do at=$(dirname "$at"); done
   say filesystem "$(stat -f -c %T "$at" 2>/dev/null)"

@@ -16,7 +16,7 @@ const MOST_BYTES = 128 << 20
 
 /** What is sent is kept in the content cache where `keep` is true; commit it afterwards. */
 export async function deltaOf(
-  { layer, plan }: Shipment,
+  { layer, plan, signed }: Shipment,
   at: Asked,
   { keep, pace, reuse = 'all' }: { readonly keep: boolean; readonly pace: Pace; readonly reuse?: Reuse },
 ): Promise<Encoded> {
@@ -25,7 +25,9 @@ export async function deltaOf(
   const contents = keep && !connected.direct ? kept(source.contents, cache) : source.contents
   await fetchOlds(plan, at)
   const old = (sha256: string): Uint8Array | undefined => cache.get(sha256)
-  const ways = connected.direct ? NO_WAYS : await chooseWays(plan, { contents, old, can: hostCan(survey), pace, pool })
+  const ways = connected.direct
+    ? NO_WAYS
+    : await chooseWays(plan, { contents, old, signed, can: hostCan(survey), pace, pool })
   if (ways !== NO_WAYS)
     at.context.onEvent({
       kind: 'detail',
@@ -72,9 +74,11 @@ async function fetchOlds({ steps }: Plan, { olds, manifest }: Asked): Promise<vo
 /** A quarter of what is free for one segment: the old bytes and the new ones are both in memory there, and the page cache is. */
 function hostCan({ tools }: Survey): HostCan {
   const free = ((tools.memoryKib ?? USUAL_KIB) * 1024) / 4
+  const patch = tools.has('perl') || tools.has('python3')
   return {
     prefix: tools.has('patch_from'),
-    patch: tools.has('perl') || tools.has('python3'),
+    patch,
+    copies: patch || tools.has('dd'),
     memory: Math.max(LEAST_BYTES, Math.min(MOST_BYTES, free)),
   }
 }

@@ -1,5 +1,6 @@
 // What push and plan share: the source is read, the host is asked, and the plan between them is made.
 import { imageProcess, minimalConfig, rewriteConfig, type Process } from '../bundle/config.ts'
+import type { Signed } from '../delta/blocks.ts'
 import { VarveError } from '../errors.ts'
 import type { Pool } from '../delta/pool.ts'
 import type { Container, Generation, Survey } from '../host/survey.ts'
@@ -15,6 +16,7 @@ import { sha256 } from '../store/hash.ts'
 import type { Manifest } from '../store/manifest.ts'
 import { checkTools, type Connected, type Context } from './context.ts'
 import { knownTrees } from './host-trees.ts'
+import { askSignatures, isAtHand, isSignable } from './signatures.ts'
 import { sizeOf, treeOf, type Layer, type ReadSource } from './read-source.ts'
 import { fitLayers, mostLayers, sameAs, seenOf, splitFlat, timedLayers } from './stack.ts'
 
@@ -112,7 +114,12 @@ export function isCurrent(wanted: Wanted, { now: { generation }, survey, options
   return same && (options.rootfs === undefined || generation.rootfs === options.rootfs)
 }
 
-export type Shipment = { readonly layer: Layer; readonly plan: Plan }
+export type Shipment = {
+  readonly layer: Layer
+  readonly plan: Plan
+  /** Signatures of old files that the plan refers to, by SHA-256. */
+  readonly signed: ReadonlyMap<string, Signed>
+}
 
 /**
  * What a plan relies on: all that the host holds; that, but no file as reference for another; nothing, as if it were empty.
@@ -127,7 +134,7 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse: Reuse = 'all'):
   const held = reuse === 'nothing' ? [] : await knownTrees(missing, at)
   const stack = at.now.generation?.stack ?? []
   const current = stack.length === 1 && wanted.layers.length === 1 ? stack[0] : undefined
-  return missing.map((layer) => {
+  const shipments = missing.map((layer) => {
     const tree = layer.tree()
     const baseId = current !== undefined && held.includes(current) ? current : mostAlike(tree, held, at.manifest)
     const base = baseId === undefined ? undefined : { id: baseId, tree: treeOf(baseId, at.manifest) }
@@ -139,17 +146,21 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse: Reuse = 'all'):
     const likely = [...new Set([...(baseId === undefined ? [] : [baseId]), ...stack, ...others])].slice(0, MOST_TREES)
     const plan =
       reuse === 'all' && !at.connected.direct
-        ? withReferences(
-            made,
-            treesOf(likely, held, at.manifest),
-            (sha256) => at.manifest.contents.has(sha256) || at.olds?.(sha256) !== undefined,
-          )
+        ? withReferences(made, treesOf(likely, held, at.manifest), {
+            atHand: (sha256) => isAtHand(sha256, at),
+            signable: (reference) => isSignable(reference, at.survey),
+          })
         : made
     // by the time that the next one is unpacked the host has this one
     held.push(layer.id)
     at.context.onEvent({ kind: 'detail', message: planText(plan) })
     return { layer, plan }
   })
+  const signed = await askSignatures(
+    shipments.map(({ plan }) => plan),
+    at,
+  )
+  return shipments.map((shipment) => ({ ...shipment, signed }))
 }
 
 /** References are looked for in so many trees of a host, those of the container first. */

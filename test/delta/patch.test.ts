@@ -1,15 +1,14 @@
 // makePatch: what it makes is made whole again by the host's own programs, in perl and in python3, and nothing else is.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { array, assert, integer, nat, property, record, tuple } from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { makePatch } from '../../src/delta/patch.ts'
-import { STREAMS, type Patch } from '../../src/delta/streams.ts'
+import { STREAMS } from '../../src/delta/streams.ts'
+import { TREE, layOut, madeIn, noise, rebuilt, type Said } from './patches.ts'
 
-const TREE = 'a'.repeat(64)
 const runtime = readFileSync(join(import.meta.dirname, '../../src/runtime/patch.sh'), 'utf8')
 const programOf = (name: string): string => new RegExp(`${name}='([^']*)'`).exec(runtime)?.[1] ?? ''
 const interpreters = { perl: ['-e', programOf('patch_perl')], python3: ['-c', programOf('patch_python')] }
@@ -18,57 +17,17 @@ let store: string
 beforeAll(() => void (store = mkdtempSync(join(tmpdir(), 'varve-patch-'))))
 afterAll(() => rmSync(store, { recursive: true }))
 
-type Said = { readonly old: Uint8Array; readonly now: Uint8Array; readonly patch: Patch; readonly words?: string }
-
 /** Lays it all out as receive does, and runs the program. */
 function apply(
   program: keyof typeof interpreters,
   files: readonly Said[],
 ): { status: number | null; stderr: string; made: Buffer[] } {
-  rmSync(store, { recursive: true })
-  for (const path of [`tree/${TREE}/root`, 'stage/p', 'stage/c']) mkdirSync(join(store, path), { recursive: true })
-  const list: string[] = []
-  for (const [i, { old, now, patch, words }] of files.entries()) {
-    writeFileSync(join(store, `tree/${TREE}/root/f${i}`), old)
-    const sizes = [now.length, ...STREAMS.map((name) => patch[name].length)]
-    const loaded = patch.segments.map((all) => all.map(({ offset, address, size }) => `${offset}:${address}:${size}`).join(',')) // prettier-ignore
-    list.push(words ?? `tree/${TREE}/root/f${i}\0deep/er/${i}\nx\0${[...sizes, ...loaded].join(' ').trim()}\0`)
-  }
-  writeFileSync(join(store, 'stage/p/list'), list.join(''))
-  for (const name of STREAMS)
-    writeFileSync(join(store, `stage/p/${name}`), Buffer.concat(files.map(({ patch }) => patch[name])))
+  layOut(store, files)
   const { status, stderr } = spawnSync(program, interpreters[program], { cwd: store, encoding: 'utf8' })
-  const made = files.map((_, i) => {
-    const path = join(store, `stage/c/deep/er/${i}\nx`)
-    return existsSync(path) ? readFileSync(path) : Buffer.from('none')
-  })
-  return { status, stderr, made }
+  return { status, stderr, made: madeIn(store, files) }
 }
 
 const said = (old: Uint8Array, now: Uint8Array): Said => ({ old, now, patch: makePatch(old, now) })
-
-/** Bytes that look the same at each run and have no pattern. */
-function noise(size: number, seed: number): Buffer {
-  const blocks = Array.from({ length: Math.ceil(size / 32) }, (_, i) =>
-    createHash('sha256').update(`${seed} ${i}`).digest(),
-  )
-  return Buffer.concat(blocks).subarray(0, size)
-}
-
-/** Something like a program that was built again: pieces inserted and taken out, words shifted all over. */
-const rebuilt = record({
-  size: integer({ min: 0, max: 20_000 }),
-  seed: integer({ min: 0, max: 1e6 }),
-  shifts: array(tuple(nat(20_000), integer({ min: 1, max: 0xffffffff })), { maxLength: 200 }),
-  cuts: array(tuple(nat(20_000), nat(300), nat(300)), { maxLength: 8 }),
-}).map(({ size, seed, shifts, cuts }) => {
-  const old = noise(size, seed)
-  let now = Buffer.from(old)
-  for (const [at, by] of shifts) if (at + 4 <= size) now.writeUInt32LE((now.readUInt32LE(at) + by) % 2 ** 32, at)
-  for (const [at, gone, more] of cuts)
-    now = Buffer.concat([now.subarray(0, at), noise(more, at), now.subarray(Math.min(now.length, at + gone))])
-  return said(old, now)
-})
 
 /**
  * An ELF file of two segments whose words hold addresses of all kinds, and the same with a piece put in: every address that
@@ -130,7 +89,8 @@ describe.each(names)('makePatch() undone by %s', (program) => {
 
   test('gives the new files, several at once', () => {
     assert(
-      property(array(rebuilt, { minLength: 1, maxLength: 4 }), (files) => {
+      property(array(rebuilt, { minLength: 1, maxLength: 4 }), (pairs) => {
+        const files = pairs.map(({ old, now }) => said(old, now))
         const { status, stderr, made } = apply(program, files)
         expect([status, stderr]).toEqual([0, ''])
         for (const [i, { now }] of files.entries()) expect(made[i]?.equals(now)).toBe(true)

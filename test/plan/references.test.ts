@@ -1,8 +1,8 @@
-// withReferences: the old file that a new one is most likely made from, and only one whose bytes are at hand.
+// withReferences: the old file that a new one is most likely made from, and only one whose bytes are at hand, or that can be asked about.
 import { describe, expect, test } from 'vitest'
 import { byteString } from '../../src/model/bytes.ts'
 import type { FileEntry } from '../../src/model/entry.ts'
-import type { Plan } from '../../src/model/plan.ts'
+import type { Plan, Reference } from '../../src/model/plan.ts'
 import { withReferences } from '../../src/plan/references.ts'
 
 const META = { mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n, xattrs: [] }
@@ -25,8 +25,10 @@ const referenceFor = (
   wanted: FileEntry,
   files: FileEntry[],
   atHand: (sha256: string) => boolean = () => true,
+  signable: (sha256: string) => boolean = () => false,
 ): string | undefined => {
-  const [step] = withReferences(planOf(wanted), [held(...files)], atHand).steps
+  const usable = { atHand, signable: (other: Reference) => signable(other.sha256) }
+  const [step] = withReferences(planOf(wanted), [held(...files)], usable).steps
   return step?.kind === 'send' ? step.reference?.path : undefined
 }
 
@@ -50,6 +52,17 @@ describe('withReferences() takes', () => {
     const there = [file('usr/bin/app', '1'), file('srv/app', '2')]
     expect(referenceFor(file('usr/bin/app', 'new'), there, (sha256) => sha256 === '2')).toBe('srv/app')
     expect(referenceFor(file('usr/bin/app', 'new'), there, () => false)).toBeUndefined()
+  })
+
+  test('what the host can say signatures of, where nothing as likely is at hand', () => {
+    const there = [file('usr/bin/app', '1'), file('srv/app', '2')]
+    const signed = (wanted: string, atHand: string, size?: number): string | undefined =>
+      referenceFor(file(wanted, 'new', size), there, (sha256) => sha256 === atHand, (sha256) => sha256 === '1') // prettier-ignore
+    expect(signed('usr/bin/app', '2')).toBe('usr/bin/app')
+    expect(signed('usr/lib/app', '2')).toBe('srv/app')
+    expect(signed('usr/lib/app', '-')).toBe('usr/bin/app')
+    expect(signed('usr/lib/app', '-', 3000)).toBeUndefined()
+    expect(signed('usr/bin/app', '-', 3000)).toBe('usr/bin/app')
   })
 
   test('nothing for a file that is smaller than the words', () => {
