@@ -4,9 +4,10 @@ import type { Diagnosis } from '../verbs/doctor.ts'
 import type { CacheSize } from '../verbs/cache.ts'
 import type { Applied } from '../verbs/apply.ts'
 import type { Packed } from '../verbs/pack.ts'
-import type { Planned } from '../verbs/plan.ts'
+import type { ConfigPlan, Planned } from '../verbs/plan.ts'
 import type { Report } from '../verbs/report.ts'
 import type { RolledBack } from '../verbs/rollback.ts'
+import { escapeControls } from '../model/bytes.ts'
 import { amount, table } from './words.ts'
 
 export function pushed(report: Report): string {
@@ -42,7 +43,7 @@ function runLine({ bundle, container }: { bundle: string; container: string }): 
 }
 
 export function planned(itemize: boolean): (planned: Planned) => string {
-  return ({ report, changes, items, cost }) => {
+  return ({ report, changes, items, cost, config }) => {
     if (!changes) return `${report.host}:${report.container} is up to date: nothing would be sent\n`
     const listed = itemize
       ? items
@@ -57,9 +58,43 @@ export function planned(itemize: boolean): (planned: Planned) => string {
       `  entries  ${changesText(report)}\n` +
       `  contents ${amount(report.bytes.changed)} of ${amount(report.bytes.rootfs)} are new to the host\n` +
       `  delta    ${report.bytes.delta} bytes\n` +
+      configText(config) +
       costText(report, cost)
     )
   }
+}
+
+/** What differs from what the source says, by the name and the reason of each change; JSON has the values whole. */
+function configText({ from, engine, kept, volumes, notes, changes }: ConfigPlan): string {
+  const groups = [...new Set(changes.map(({ rewrite }) => rewrite))].map((name) => {
+    const own = changes.filter(({ rewrite }) => rewrite === name)
+    const lines = own.map(({ path, was, now }) => `       ${escapeControls(path)}: ${change(was, now)}\n`)
+    return `     ${name}, since ${own[0]?.why ?? ''}\n${lines.join('')}`
+  })
+  const places = volumes.map(({ path, mounted }) => `     volume ${escapeControls(path)}: ${escapeControls(mounted)}\n`)
+  const options =
+    kept.length > 0 ? `     from earlier pushes: ${kept.map(optionOf).join(', ')} (--forget-options)\n` : ''
+  const told = notes.map((note) => `     note: ${note}\n`)
+  return `  config   ${from}, for ${engine === 'none' ? 'no engine' : engine}\n${groups.join('')}${places.join('')}${told.join('')}${options}`
+}
+
+function optionOf(setting: string): string {
+  return setting === 'patch'
+    ? '--config-patch'
+    : `--${setting.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+}
+
+function change(was: unknown, now: unknown): string {
+  // JSON's own backslashes are no danger
+  const text = (value: unknown): string =>
+    short(
+      JSON.stringify(value)
+        .split('\\')
+        .map((part) => escapeControls(part))
+        .join('\\'),
+    )
+  if (now === null) return `${text(was)} goes`
+  return was === null ? `${text(now)} comes` : `${text(was)} becomes ${text(now)}`
 }
 
 /** The dearest of each; JSON has them all. */

@@ -1,9 +1,9 @@
 // The options of push, plan and pack, and what they say of the generation to be made.
 import { InvalidArgumentError, Option, type Command } from 'commander'
-import { VarveError } from '../errors.ts'
 import { parseSource, parseTarget, SOURCES } from '../model/names.ts'
 import { LOSSES, type Loss } from '../plan/loss.ts'
 import { parseMtimePolicy } from '../plan/mtimes.ts'
+import { checkSettings, ENGINES, REWRITES, type Settings } from '../verbs/config.ts'
 import type { ShipOptions } from '../verbs/prepare.ts'
 import type { CommonOptions } from './context.ts'
 
@@ -12,10 +12,19 @@ export type ShipFlags = CommonOptions & {
   allowLoss: Loss[]
   allowDevices?: true
   mtime: string
+  config?: string
+  configPatch: string[]
+  forgetOptions?: true
+  engine?: Settings['engine']
+  net?: string
   cmd?: string[]
   env: string[]
   cwd?: string
   user?: string
+  mount: string[]
+  capAdd: string[]
+  capDrop: string[]
+  keep: string[]
   dryRun?: true
 }
 
@@ -42,7 +51,7 @@ export function ship(command: Command): Command {
 
 /** What a generation is made of. */
 export function made(command: Command): Command {
-  return command
+  return configured(command)
     .addOption(
       new Option(
         '--rootfs <kind>',
@@ -55,13 +64,6 @@ export function made(command: Command): Command {
         .default([], 'nothing'),
     )
     .option('--allow-devices', 'ship device nodes that reach hardware')
-    .option(
-      '--cmd <word...>',
-      'the command and its arguments, -x as --cmd=-x (default: what an image says, else /bin/sh)',
-    )
-    .option('--env <name=value>', 'a variable; may be given again', collect, [])
-    .option('--cwd <dir>', 'the working directory (default: what an image says, else /)')
-    .option('--user <uid[:gid]>', 'who runs the command (default: what an image says, else 0:0)')
     .option('--mtime <policy>', 'keep, zero, clamp=EPOCH, or clamp for clamp=$SOURCE_DATE_EPOCH', 'keep')
     .option('--platform <os/arch>', 'which image of several, e.g. linux/arm64 (default: this machine)')
     .option('--insecure', 'ask a registry over plain HTTP')
@@ -73,31 +75,65 @@ export function made(command: Command): Command {
     .option('--no-pause', 'let a container run on while it is read')
 }
 
+/** What config.json is made of; from --cmd on all is kept with the container and holds at each push until it is given anew. */
+function configured(command: Command): Command {
+  return command
+    .option('--config <file>', "a config.json in place of the container's, bundle's or image's")
+    .option(
+      '--cmd <word...>',
+      'the command and its arguments, -x as --cmd=-x (default: what the source says, else /bin/sh)',
+    )
+    .option('--env <name=value>', 'a variable; may be given again', collect, [])
+    .option('--cwd <dir>', 'the working directory (default: what the source says, else /)')
+    .option('--user <user[:group]>', "who runs the command, by number or by name in the image's own etc/passwd")
+    .option(
+      '--mount <src:dst[:ro]>',
+      'a path of the host in the container, none:DST for no mount; may be given again',
+      collect,
+      [],
+    ) // prettier-ignore
+    .option('--net <network>', "host (the default), none, or path:FILE for a namespace's file")
+    .option('--cap-add <capability>', 'a right that the process has besides, or ALL; may be given again', collect, [])
+    .option('--cap-drop <capability>', 'a right that the process has not, or ALL; may be given again', collect, [])
+    .option(
+      '--config-patch <file>',
+      'a JSON merge patch (RFC 7396), laid over config.json last; may be given again',
+      collect,
+      [],
+    ) // prettier-ignore
+    .addOption(
+      new Option('--engine <engine>', 'what is to run it (default: what the host has, in this order)').choices(ENGINES),
+    ) // prettier-ignore
+    .option('--keep <rewrite>', `leave as the source has it: ${REWRITES.join(', ')}; may be given again`, collect, [])
+    .option('--forget-options', 'nothing that earlier pushes were given of these holds any more')
+}
+
+function settingsOf({ cmd, cwd, user, net, engine, env, mount, capAdd, capDrop, keep }: ShipFlags): Settings {
+  const words = Object.entries({ cmd, cwd, user, net, engine }).filter(([, word]) => word !== undefined)
+  const lists = Object.entries({ env, mount, capAdd, capDrop, keep }).filter(([, list]) => list.length > 0)
+  const settings = Object.fromEntries([...words, ...lists]) as Settings
+  checkSettings(settings)
+  return settings
+}
+
 export function shipOptions(
   source: string,
   target: string,
   { flags, epoch }: { flags: ShipFlags; epoch: string | undefined },
 ): ShipOptions {
-  const parsed = parseSource(source)
-  const process = { args: flags.cmd, env: flags.env, cwd: flags.cwd, user: flags.user }
-  const own = Object.entries({
-    '--cmd': flags.cmd,
-    '--env': flags.env.length > 0 ? 'given' : undefined,
-    '--cwd': flags.cwd,
-    '--user': flags.user,
-  }).find(([, value]) => value !== undefined)
-  if (parsed.kind === 'bundle' && own !== undefined)
-    throw new VarveError('E_USAGE', `cannot use ${own[0]} with a bundle: its config.json says what runs`, {
-      hint: "change the bundle's config.json",
-    })
   return {
-    source: parsed,
+    source: parseSource(source),
     target: parseTarget(target),
     rootfs: flags.rootfs,
     allowLoss: new Set(flags.allowLoss),
     allowDevices: flags.allowDevices === true,
     mtime: parseMtimePolicy(flags.mtime, epoch),
-    process,
+    config: {
+      configFile: flags.config,
+      patchFiles: flags.configPatch,
+      settings: settingsOf(flags),
+      forget: flags.forgetOptions === true,
+    },
   }
 }
 

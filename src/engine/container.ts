@@ -14,6 +14,7 @@ import { findEngine } from './address.ts'
 import { engineAt, type Engine } from './api.ts'
 import type { EngineOptions } from './described.ts'
 import { findImage } from './docker.ts'
+import { ownConfig, type OwnConfig } from './own-config.ts'
 import { pausedFor } from './pause.ts'
 
 export type ContainerOptions = EngineOptions & {
@@ -25,6 +26,10 @@ export type ContainerOptions = EngineOptions & {
 export type OpenContainer = AsyncDisposable & {
   /** An image config that says what the container runs. */
   readonly config: string
+  /** All that the engine says of it, as JSON. */
+  readonly inspected: string
+  /** Undefined where it cannot be read. */
+  readonly own: OwnConfig | undefined
   /** What it was made from; undefined where the engine has it no more. */
   readonly image: Image | undefined
   /** All its files, as the engine exports them. */
@@ -52,6 +57,8 @@ export async function openContainer(location: string, options: ContainerOptions)
       hint: 'docker ps -a lists what it has',
     })
   warnOfVolumes(container, name, options)
+  // a container that ends meanwhile takes it along
+  const own = await ownConfig(container)
   const spool = await openSpool(options.spoolDirectory)
   try {
     const size = await exportInto(spool, { engine, container, name }, options)
@@ -71,6 +78,8 @@ export async function openContainer(location: string, options: ContainerOptions)
     const reading = ({ path }: FileEntry): Parameters<typeof readAtOnce>[2] => ({ path, archive, check: () => {} })
     return {
       config: configFor(container, image, name),
+      inspected: JSON.stringify(container),
+      own,
       image,
       tree,
       contents: (file) => (file.size <= SMALL ? readAtOnce : readContents)(spool, contents, reading(file)),

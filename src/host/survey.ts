@@ -1,7 +1,8 @@
 // What a host is and holds, read from its records: tools, space, trees, containers and their generations.
 import { escapeControls } from '../model/bytes.ts'
+import type { Facts } from '../model/engine.ts'
 import { parseContainerName, type ContainerName } from '../model/names.ts'
-import { misread, number, treeIdOf, type Words } from './replies.ts'
+import { misread, number, treeIdOf, type Reply, type Words } from './replies.ts'
 
 export type Generation = {
   readonly number: number
@@ -52,6 +53,7 @@ export type Tools = {
   readonly memoryKib: number | undefined
   readonly kernel: string
   readonly machine: string
+  readonly facts: Facts
 }
 
 export type Survey = {
@@ -62,10 +64,12 @@ export type Survey = {
   readonly containers: readonly Container[]
   /** Stacks of several trees that other containers stand on. */
   readonly stacks: readonly (readonly string[])[]
+  /** Text that the operator's settings are kept as with the current generation of the container that was asked for. */
+  readonly settings: string | undefined
 }
 
 /** Throws E_PROTO for a record that is not of the grammar. */
-export function readSurvey(records: readonly Words[]): Survey {
+export function readSurvey({ records, payload }: Reply): Survey {
   const probe = new Map<string, string>()
   const trees: string[] = []
   const stacks: string[][] = []
@@ -92,7 +96,14 @@ export function readSurvey(records: readonly Words[]): Survey {
     } else throw misread('it has a record of an unknown kind')
   }
   for (const container of containers.values()) container.generations.sort((a, b) => a.number - b.number)
-  return { tools: toolsOf(probe), epoch, trees, containers: [...containers.values()], stacks }
+  return {
+    tools: toolsOf(probe),
+    epoch,
+    trees,
+    containers: [...containers.values()],
+    stacks,
+    settings: settingsOf(payload),
+  }
 }
 
 function epochOf(text: string | undefined): string {
@@ -146,5 +157,38 @@ function toolsOf(probe: ReadonlyMap<string, string>): Tools {
     memoryKib: count('memory_kib'),
     kernel: probe.get('kernel') ?? '-',
     machine: probe.get('machine') ?? '-',
+    facts: factsOf(probe),
   }
+}
+
+const CGROUPS = ['v1', 'v2', 'hybrid'] as const
+
+function factsOf(probe: ReadonlyMap<string, string>): Facts {
+  const list = (key: string): string[] =>
+    (probe.get(key) ?? '-').split(',').filter((word) => word !== '-' && word !== '')
+  const limits = list('limits').flatMap((word) => {
+    const [, name = '', most = ''] = /^([A-Z]{1,12})=([0-9]{1,20})$/.exec(word) ?? []
+    return name === '' ? [] : [[name, BigInt(most)] as const]
+  })
+  return {
+    cgroup: CGROUPS.find((version) => version === probe.get('cgroup')) ?? 'none',
+    controllers: new Set(list('controllers')),
+    seccomp: probe.get('seccomp') === 'yes',
+    apparmor: probe.get('apparmor') === 'yes',
+    selinux: probe.get('selinux') === 'yes',
+    limits: new Map(limits),
+    files: new Set(list('files').map((name) => `/etc/${name}`)),
+  }
+}
+
+/** The value of an annotation, as JSON has it. */
+function settingsOf(payload: Buffer | undefined): string | undefined {
+  if (payload === undefined) return undefined
+  try {
+    const text: unknown = JSON.parse(payload.toString('utf8'))
+    if (typeof text === 'string') return text
+  } catch {
+    // told below
+  }
+  throw misread('the settings of the container are no text')
 }

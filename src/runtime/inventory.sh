@@ -22,7 +22,14 @@ verb_inventory() {
     fi
     container_record "${found##*/}"
   done
+  [ "$1" = - ] || settings_of "$1"
 }
+
+# The settings that the current config.json of a container keeps, as the JSON text that stands there on a line of its own.
+settings_of() {
+  kept=$(sed -n 's/^    "varve\.settings": \(".*"\),\{0,1\}$/\1/p' "$store/c/$1/$(readlink "$store/c/$1/current" | sed 's/^gen/bundle/')/config.json" 2>/dev/null)
+  [ -z "$kept" ] || printf 'payload %s\n%s' "${#kept}" "$kept"
+} 2>/dev/null
 
 # Of the other containers only what a flat source could be laid over.
 stack_records() {

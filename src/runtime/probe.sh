@@ -21,8 +21,37 @@ verb_probe() {
   say free_kib "$(df -Pk "$at" 2>/dev/null | awk 'NR == 2 { print $4 }')"
   say free_inodes "$(free_inodes "$at")"
   say memory_kib "$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo 2>/dev/null)"
+  probe_running
   say kernel "$(uname -r)"
   say machine "$(uname -m)"
+}
+
+# What decides how a config.json must be: see Facts in model/engine.ts.
+probe_running() {
+  # shellcheck disable=SC2046 # words that awk made
+  set -- $(awk '
+    $3 == "cgroup" { v1 = 1; names = names "," $4 }
+    $3 == "cgroup2" { v2 = 1; if ($2 == "/sys/fs/cgroup") unified = 1 }
+    END { print (v1 && v2 ? "hybrid" : v1 ? "v1" : unified ? "v2" : "none"), names }' /proc/mounts)
+  say cgroup "$1"
+  if [ "$1" = v2 ]; then say controllers "$(tr ' ' , </sys/fs/cgroup/cgroup.controllers 2>/dev/null)"
+  else say controllers "$(printf %s "${2-}" | tr , '\n' | grep -Ex 'cpu|cpuset|memory|blkio|pids|hugetlb|rdma' | sort -u | tr '\n' ,)"; fi
+  if grep -q '^Seccomp:' /proc/self/status; then say seccomp yes; else say seccomp no; fi
+  if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then say apparmor yes; else say apparmor no; fi
+  if [ -e /sys/fs/selinux/enforce ]; then say selinux yes; else say selinux no; fi
+  say limits "$(hard_limits)"
+  files=
+  for file in resolv.conf hosts; do [ ! -f "/etc/$file" ] || files=$files,$file; done
+  say files "${files#,}"
+}
+
+# CAP_SYS_RESOURCE (bit 24) lets root raise a hard limit, but open files never beyond fs.nr_open.
+hard_limits() {
+  printf 'NOFILE=%s' "$(cat /proc/sys/fs/nr_open 2>/dev/null || echo 1048576)"
+  case $(sed -n 's/^CapEff:.*\(.\)......$/\1/p' /proc/self/status) in [13579bdf]) return 0 ;; esac
+  awk '
+    BEGIN { split("CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME", name, " ") }
+    NR > 1 && name[NR - 1] != "" { hard = substr($0, 48, 20); gsub(" ", "", hard); if (hard ~ /^[0-9]+$/) printf ",%s=%s", name[NR - 1], hard }' /proc/self/limits
 }
 
 say() { printf 'probe %s %s\n' "$1" "${2:--}"; }

@@ -97,7 +97,7 @@ export async function connect(host: HostRef, context: Context): Promise<Connecte
       traffic: transport.traffic,
       direct: host.kind === 'local',
       survey: async (container) => {
-        const survey = readSurvey((await session.ask(['survey', container ?? '-'])).records)
+        const survey = readSurvey(await session.ask(['survey', container ?? '-']))
         context.onEvent({ kind: 'detail', message: `${hostText(host)} ${surveyText(survey)}` })
         return survey
       },

@@ -8,6 +8,7 @@ import { fossilHead, type FossilDelta } from '../delta/fossil.ts'
 import { VarveError, messageOf } from '../errors.ts'
 import { loadFossilRuntime } from '../host/loader.ts'
 import type { Survey } from '../host/survey.ts'
+import { UNKNOWN } from '../model/engine.ts'
 import { hostText, sourceText, type SourceRef, type Target } from '../model/names.ts'
 import type { Plan } from '../model/plan.ts'
 import { CACHE_LIMIT } from './cache.ts'
@@ -52,7 +53,7 @@ export async function pack(options: PackOptions, context: Context): Promise<Pack
     throw new VarveError('E_USAGE', `cannot pack a delta: ${againstText(options)} is up to date`)
   const shipments = await plansFor(wanted, at)
   const runtime = loadFossilRuntime()
-  const [head = '', tail = ''] = wanted.config(MARK).split(MARK)
+  const [head = '', tail = ''] = wanted.bundle.text(MARK).split(MARK)
   const spool = mkdtempSync(join(spoolDirectoryOf(context), 'pack-'))
   try {
     await using deltas = await open(join(spool, 'deltas'), 'wx+', 0o600)
@@ -114,11 +115,13 @@ function usualSurvey(trees: readonly string[]): Survey {
       memoryKib: undefined,
       kernel: '-',
       machine: '-',
+      facts: UNKNOWN,
     },
     epoch: undefined,
     trees,
     containers: [],
     stacks: trees.length > 1 ? [trees] : [],
+    settings: undefined,
   }
 }
 

@@ -1,8 +1,10 @@
 // plan: what push would do and the exact bytes of its delta; changes nothing on the host.
 import type { FileHandle } from 'node:fs/promises'
 import { startPool } from '../delta/pool.ts'
+import { withoutBigints } from '../bundle/document.ts'
 import { printable } from '../model/bytes.ts'
 import type { Step } from '../model/plan.ts'
+import type { Bundle } from './config.ts'
 import { connect, manifestOf, type Context } from './context.ts'
 import { explain, type Cost } from './explain.ts'
 import { deltaOf } from './delta.ts'
@@ -19,6 +21,19 @@ export type Planned = {
   /** Path by path, in the order of the delta. */
   readonly items: readonly Item[]
   readonly cost: Cost
+  readonly config: ConfigPlan
+}
+
+/** How config.json comes to be. */
+export type ConfigPlan = Pick<Bundle, 'from' | 'engine' | 'kept' | 'volumes' | 'notes'> & {
+  /** From what the source says; null where a side has nothing, and numbers beyond 2^53 are texts. */
+  readonly changes: readonly {
+    readonly rewrite: string
+    readonly why: string
+    readonly path: string
+    readonly was: unknown
+    readonly now: unknown
+  }[]
 }
 
 /** Paths are as `printable` shows them; the root's is empty. */
@@ -71,7 +86,19 @@ export async function plan(
     changes: !current,
     items,
     cost,
+    config: configPlan(wanted.bundle),
   }
+}
+
+function configPlan({ from, engine, kept, volumes, notes, changes }: Bundle): ConfigPlan {
+  const shown = changes.map(({ rewrite, why, path, was, now }) => ({
+    rewrite,
+    why,
+    path,
+    was: withoutBigints(was),
+    now: withoutBigints(now),
+  }))
+  return { from, engine, kept, volumes, notes, changes: shown }
 }
 
 async function drain(chunks: AsyncIterable<Uint8Array>, file: FileHandle | undefined): Promise<number> {

@@ -1,9 +1,9 @@
 // What push and plan share: the source is read, the host is asked, and the plan between them is made.
-import { imageProcess, minimalConfig, rewriteConfig, type Process } from '../bundle/config.ts'
 import type { Signed } from '../delta/blocks.ts'
 import { VarveError } from '../errors.ts'
 import type { Pool } from '../delta/pool.ts'
 import type { Container, Generation, Survey } from '../host/survey.ts'
+import { escapeControls } from '../model/bytes.ts'
 import type { SourceRef, Target } from '../model/names.ts'
 import type { Changes, Plan, Step } from '../model/plan.ts'
 import { filesOf, type Tree } from '../model/tree.ts'
@@ -14,6 +14,7 @@ import { countChanges, makePlan, missingContents, type Known } from '../plan/pla
 import { withReferences } from '../plan/references.ts'
 import { sha256 } from '../store/hash.ts'
 import type { Manifest } from '../store/manifest.ts'
+import { bundleFor, type Bundle, type ConfigOptions } from './config.ts'
 import { checkTools, type Connected, type Context } from './context.ts'
 import { knownTrees } from './host-trees.ts'
 import { askSignatures, isAtHand, isSignable } from './signatures.ts'
@@ -28,7 +29,7 @@ export type ShipOptions = {
   readonly allowLoss: ReadonlySet<Loss>
   readonly allowDevices: boolean
   readonly mtime: MtimePolicy
-  readonly process: Process
+  readonly config: ConfigOptions
 }
 
 /** The layers as this host can hold them, and all else that a generation is made of. */
@@ -36,9 +37,8 @@ export type Wanted = {
   /** Bottom first. */
   readonly layers: readonly Layer[]
   readonly rootfs: 'overlay' | 'copy'
-  /** The text of config.json for a root filesystem at this path. */
-  readonly config: (rootPath: string) => string
-  /** Of the text as it is for the path "rootfs", so that it is the same for every generation. */
+  readonly bundle: Bundle
+  /** Of config.json as it is for the path "rootfs", so that it is the same for every generation. */
   readonly configSha256: string
 }
 
@@ -64,20 +64,31 @@ export function nowOf(survey: Survey, target: Target): Now {
   return { container, generation: container?.generations.find(({ number }) => number === container.current) }
 }
 
-/** `rootfs` is what the host can and the user wants, unless given. Throws E_EMPTY, E_LOSS, E_OVERLAY, E_TOOL, E_CONFIG. */
+/** `rootfs` is what the host can and the user wants, unless given. Throws E_EMPTY, E_LOSS, E_OVERLAY, E_TOOL, E_CONFIG and what bundleFor throws. */
 export async function wantedOn(at: Asked, rootfs: 'overlay' | 'copy' = rootfsOn(at)): Promise<Wanted> {
-  const { survey, source, options, manifest } = at
+  const { survey, source, manifest } = at
   checkTools(survey)
   const { layers } = source
   if (layers.every(({ id, tree }) => sizeOf(id, tree, manifest).entries < 2))
     throw new VarveError('E_EMPTY', 'cannot push the source: it is empty', {
       hint: 'name the directory that holds bin, etc, usr ...',
     })
-  const given = source.config
-  const run = source.imageConfig === undefined ? options.process : imageProcess(source.imageConfig, options.process)
-  const config = (rootPath: string): string =>
-    given === undefined ? minimalConfig(run, options.target.container, rootPath) : rewriteConfig(given, rootPath)
-  return { layers: await layersOn(at, rootfs), rootfs, config, configSha256: sha256(config('rootfs')) }
+  const bundle = await bundleFor(at)
+  const configSha256 = sha256(bundle.text('rootfs'))
+  if (configSha256 !== at.now.generation?.config) tellOf(bundle, at.context)
+  return { layers: await layersOn(at, rootfs), rootfs, bundle, configSha256 }
+}
+
+/** Once, for the generation that begins with it. */
+function tellOf({ notes, changes, volumes }: Bundle, { onEvent }: Context): void {
+  const warn = (code: string, message: string): void => onEvent({ kind: 'warning', code, message })
+  for (const note of notes) warn('W_PATCH', note)
+  for (const why of new Set(changes.filter(({ loses }) => loses).map((change) => change.why))) {
+    const paths = changes.filter((change) => change.loses && change.why === why).map(({ path }) => escapeControls(path))
+    warn('W_CONFIG', `changed in config.json, since ${why}: ${paths.slice(0, 10).join(', ')}`)
+  }
+  for (const { path } of volumes.filter(({ mounted }) => mounted === 'memory'))
+    warn('W_VOLUME', `the image's volume ${escapeControls(path)} is in memory and empty after each restart: --mount SRC:${escapeControls(path)} keeps it`) // prettier-ignore
 }
 
 function rootfsOn({ survey: { tools }, options }: Asked): 'overlay' | 'copy' {

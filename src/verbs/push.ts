@@ -216,7 +216,7 @@ async function activate(wanted: Wanted, number: number, at: At): Promise<void> {
     number,
     stack: wanted.layers.map((layer) => layer.id),
     rootfs: wanted.rootfs,
-    config: (path) => Buffer.from(wanted.config(path)),
+    config: (path) => Buffer.from(wanted.bundle.text(path)),
     configSha256: wanted.configSha256,
     seen: seenSize(wanted.layers, at.manifest),
   })

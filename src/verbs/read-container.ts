@@ -19,7 +19,8 @@ export async function readContainer(name: string, manifest: Manifest, context: C
     undo: context.undo,
   })
   const origin = `container:${name}`
-  const own = { config: undefined, imageConfig: container.config }
+  const { config: text, inspected, own: runtime } = container
+  const own = { says: { kind: 'container', name: origin, text, inspected, runtime } } as const
   try {
     const { image } = container
     // an image without layers is nothing to lie over

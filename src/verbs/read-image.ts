@@ -20,7 +20,7 @@ export type LayeredRef = ImageRef | { readonly kind: 'docker-daemon' | 'containe
 export async function readImage(ref: LayeredRef, manifest: Manifest, context: Context): Promise<ReadSource> {
   const image = await open(ref, context)
   const { layers, contents, [Symbol.asyncDispose]: dispose } = await readLayersOf(image, manifest, context)
-  return { layers, contents, config: undefined, imageConfig: image.config, [Symbol.asyncDispose]: dispose }
+  return { layers, contents, says: { kind: 'image', text: image.config }, [Symbol.asyncDispose]: dispose }
 }
 
 function open({ kind, location }: LayeredRef, context: Context): Promise<Image> {

@@ -25,11 +25,25 @@ export type ReadSource = AsyncDisposable & {
   readonly layers: readonly Layer[]
   /** The bytes of a file of any layer, or of the flattened tree. */
   readonly contents: (file: FileEntry) => AsyncIterable<Uint8Array> | Uint8Array
-  /** The text of a bundle's config.json. */
-  readonly config: string | undefined
-  /** The text of an image's config. */
-  readonly imageConfig: string | undefined
+  readonly says: Says
 }
+
+/** What a source says of how it is run, as texts. */
+export type Says =
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'image'; readonly text: string }
+  /** A bundle's config.json. */
+  | { readonly kind: 'bundle'; readonly name: string; readonly text: string }
+  | {
+      readonly kind: 'container'
+      readonly name: string
+      /** An image config of what it runs. */
+      readonly text: string
+      /** All that its engine says of it. */
+      readonly inspected: string
+      /** The config.json that it runs by, where that can be read. */
+      readonly runtime: { readonly text: string; readonly path: string } | undefined
+    }
 
 /** Throws the errors of the kind of source. */
 export async function readSource(ref: SourceRef, manifest: Manifest, context: Context): Promise<ReadSource> {
@@ -65,8 +79,10 @@ async function readFlat(ref: FlatRef, manifest: Manifest, context: Context): Pro
   return {
     layers: [{ id, origin: sourceText(ref), history: undefined, tree }],
     contents: source.contents,
-    config: source.config,
-    imageConfig: undefined,
+    says:
+      source.config === undefined
+        ? { kind: 'nothing' }
+        : { kind: 'bundle', name: sourceText(ref), text: source.config },
     [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
   }
 }

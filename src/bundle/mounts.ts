@@ -1,0 +1,85 @@
+// Mounts whose source is on the machine that a config.json came from: an engine's own files, its volumes, paths of that machine.
+import { VarveError } from '../errors.ts'
+import { escapeControls } from '../model/bytes.ts'
+import { objectsAt, put, textAt, textsAt, type JsonObject } from './document.ts'
+import { sharedMemory } from './generated.ts'
+import type { Around } from './rewrites.ts'
+
+/** What Docker, Podman and containerd keep for one container and mount into it. */
+const ENGINE_FILE =
+  /\/(?:containers|overlay-containers|vfs-containers|btrfs-containers|io\.containerd\.grpc\.v1\.cri\/sandboxes)\/[0-9a-f]{64}\//
+const VOLUME = /\/volumes\/([^/]+)\/_data(?:\/|$)/
+/** Of every Linux machine alike. */
+const KERNEL = /^\/(?:dev|proc|sys)(?:\/|$)/
+/** Those that a network needs. Of the host, where the container is in a network of the host. */
+const OF_HOST = ['/etc/resolv.conf', '/etc/hosts']
+
+/**
+ * Docker and Podman write resolv.conf and hosts for each container, and an exported tree has them empty; on a bare host its
+ * own do. What has no use there goes, and shared memory is memory.
+ */
+export function withoutEngineFiles(config: JsonObject, around: Around): JsonObject {
+  const mounts = objectsAt(config, 'mounts')
+  const hasOwn = (file: string): boolean => around.network.kind !== 'none' && around.facts.files.has(file)
+  const kept = mounts.flatMap((mount) => {
+    const destination = textAt(mount, 'destination') ?? ''
+    if (!isBind(mount) || !ENGINE_FILE.test(textAt(mount, 'source') ?? '')) return [mount]
+    if (destination === '/dev/shm') return [sharedMemory('65536k')]
+    return OF_HOST.includes(destination) && hasOwn(destination) ? [ofHost(destination)] : []
+  })
+  const there = new Set(kept.map((mount) => textAt(mount, 'destination')))
+  const more = around.made ? OF_HOST.filter((file) => hasOwn(file) && !there.has(file)).map(ofHost) : []
+  return mounts.length + more.length === 0 ? config : put(config, ['mounts'], [...kept, ...more])
+}
+
+function ofHost(destination: string): JsonObject {
+  return { destination, type: 'bind', source: destination, options: ['rbind', 'ro'] }
+}
+
+/** What is left after the engine's files is the operator's: nothing of it goes in silence. Throws E_CONFIG. */
+export function withoutLocalBinds(config: JsonObject, around: Around): JsonObject {
+  const refused: { readonly destination: string; readonly what: string }[] = []
+  const kept = objectsAt(config, 'mounts').filter((mount) => {
+    const [destination, source] = [textAt(mount, 'destination') ?? '', textAt(mount, 'source') ?? '']
+    if (!isBind(mount)) return true
+    if (around.covered.has(destination)) return false
+    const volume = around.volumes.get(destination) ?? VOLUME.exec(source)?.[1]
+    if (volume !== undefined) refused.push({ destination, what: `volume ${volume}` })
+    else if (around.foreign && !KERNEL.test(source)) refused.push({ destination, what: source })
+    return true
+  })
+  if (refused.length > 0) throw refusal(refused, around)
+  return kept.length === objectsAt(config, 'mounts').length ? config : put(config, ['mounts'], kept)
+}
+
+function refusal(
+  refused: readonly { readonly destination: string; readonly what: string }[],
+  { container }: Around,
+): VarveError {
+  const list = refused.map(({ destination, what }) => `${shown(destination)} (${shown(what)})`).join(', ')
+  const fix = refused.map(({ destination }) => `--mount /srv/${container}${shown(destination)}:${shown(destination)}`)
+  return new VarveError(
+    'E_CONFIG',
+    `cannot mount what is on the machine that the container comes from, not on the host: ${list}`,
+    { hint: `give it a place there: ${fix.join(' ')} (none:${shown(refused[0]?.destination ?? '')} for no mount)` },
+  )
+}
+
+/** The init that `--init` puts before the command is a program of the local engine. */
+export function withoutEngineInit(config: JsonObject): JsonObject {
+  const init = /^\/(?:sbin\/docker-init|dev\/init|run\/podman-init)$/
+  const [first = '', second, ...rest] = textsAt(config, 'process', 'args')
+  const kept = objectsAt(config, 'mounts').filter(
+    (mount) => !(isBind(mount) && init.test(textAt(mount, 'destination') ?? '')),
+  )
+  if (kept.length === objectsAt(config, 'mounts').length || !init.test(first) || second !== '--') return config
+  return put(put(config, ['mounts'], kept), ['process', 'args'], rest)
+}
+
+export function isBind(mount: JsonObject): boolean {
+  return mount['type'] === 'bind' || textsAt(mount, 'options').some((option) => option === 'bind' || option === 'rbind')
+}
+
+function shown(text: string): string {
+  return escapeControls(text.slice(0, 200))
+}
