@@ -141,20 +141,22 @@ export function checkShape(config: JsonObject, what: string): void {
 export function checkConfig(config: JsonObject, what: string): void {
   checkShape(config, what)
   const [args, env] = [textsAt(config, 'process', 'args'), textsAt(config, 'process', 'env')]
-  if (args.length !== listAt(config, 'process', 'args').length || !args[0])
-    throw new VarveError(
-      'E_CONFIG',
-      `cannot use ${what}: "${escapeControls(args.join(' ').slice(0, 200))}" is no command: it is empty, or no list of texts`,
-      { hint: 'write for example --cmd /bin/sh --cmd=-c --cmd "echo hello"' },
-    )
+  checkCommand(args.length === listAt(config, 'process', 'args').length ? args : [], what)
   if (env.length !== listAt(config, 'process', 'env').length)
     throw new VarveError('E_CONFIG', `cannot use ${what}: the variables of its process are no list of texts`)
   checkCwd(textAt(config, 'process', 'cwd') ?? '', what)
   for (const mount of listAt(config, 'mounts')) checkDestination(textAt(mount, 'destination'), what)
 }
 
+export function checkCommand(args: readonly string[], what: string): void {
+  if (args[0] === undefined || args[0] === '')
+    throw new VarveError('E_CONFIG', `cannot use ${what}: its command is empty, or no list of texts`, {
+      hint: 'write for example --cmd /bin/sh --cmd=-c --cmd "echo hello"',
+    })
+}
+
 /** A path in /proc may lead out of the container, however it is written: CVE-2024-21626. */
-function checkCwd(cwd: string, what: string): void {
+export function checkCwd(cwd: string, what: string): void {
   if (!cwd.startsWith('/') || partsOf(cwd)[0] === 'proc')
     throw new VarveError(
       'E_CONFIG',

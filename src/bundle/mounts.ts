@@ -21,14 +21,17 @@ const OF_HOST = ['/etc/resolv.conf', '/etc/hosts']
 export function withoutEngineFiles(config: JsonObject, around: Around): JsonObject {
   const mounts = objectsAt(config, 'mounts')
   const hasOwn = (file: string): boolean => around.network.kind !== 'none' && around.facts.files.has(file)
+  const isOfEngine = (mount: JsonObject): boolean => isBind(mount) && ENGINE_FILE.test(textAt(mount, 'source') ?? '')
   const kept = mounts.flatMap((mount) => {
     const destination = textAt(mount, 'destination') ?? ''
-    if (!isBind(mount) || !ENGINE_FILE.test(textAt(mount, 'source') ?? '')) return [mount]
+    if (!isOfEngine(mount)) return [mount]
     if (destination === '/dev/shm') return [sharedMemory('65536k')]
     return OF_HOST.includes(destination) && hasOwn(destination) ? [ofHost(destination)] : []
   })
   const there = new Set(kept.map((mount) => textAt(mount, 'destination')))
-  const more = around.made ? OF_HOST.filter((file) => hasOwn(file) && !there.has(file)).map(ofHost) : []
+  // an engine gives no resolv.conf to who has no network there
+  const more =
+    around.made || mounts.some(isOfEngine) ? OF_HOST.filter((file) => hasOwn(file) && !there.has(file)).map(ofHost) : []
   return mounts.length + more.length === 0 ? config : put(config, ['mounts'], [...kept, ...more])
 }
 
@@ -36,13 +39,13 @@ function ofHost(destination: string): JsonObject {
   return { destination, type: 'bind', source: destination, options: ['rbind', 'ro'] }
 }
 
-/** What is left after the engine's files is the operator's: nothing of it goes in silence. Throws E_CONFIG. */
+/** What is no file of the engine's is the operator's: nothing of it goes in silence. Throws E_CONFIG. */
 export function withoutLocalBinds(config: JsonObject, around: Around): JsonObject {
   const refused: { readonly destination: string; readonly what: string }[] = []
   const kept = objectsAt(config, 'mounts').filter((mount) => {
     const [destination, source] = [textAt(mount, 'destination') ?? '', textAt(mount, 'source') ?? '']
-    if (!isBind(mount)) return true
     if (around.covered.has(destination)) return false
+    if (!isBind(mount) || ENGINE_FILE.test(source)) return true
     const volume = around.volumes.get(destination) ?? VOLUME.exec(source)?.[1]
     if (volume !== undefined) refused.push({ destination, what: `volume ${volume}` })
     else if (around.foreign && !KERNEL.test(source)) refused.push({ destination, what: source })

@@ -26,17 +26,17 @@ const PROPAGATION = /^r?(?:private|slave|shared|unbindable)$/
 export function forNspawn(config: JsonObject): JsonObject {
   const linux = only(objectAt(config, 'linux'), LINUX)
   const process = only(objectAt(config, 'process'), PROCESS)
-  const hostname = textAt(config, 'hostname')
-  const fitted = only(config, TOP)
-  return {
-    ...fitted,
+  const hostname = textAt(config, 'hostname')?.replaceAll('_', '-')
+  const mounts = objectsAt(config, 'mounts')
+  const fitted = {
+    ...only(config, TOP),
     ociVersion: '1.0.0',
     process: processOf(process),
     root: only(objectAt(config, 'root'), ROOT),
-    ...(hostname === undefined || isHostname(hostname) ? {} : { hostname: hostname.replaceAll('_', '-') }),
-    mounts: objectsAt(config, 'mounts').map(mountOf),
-    linux: linuxOf(linux, readOnly(objectsAt(config, 'mounts'))),
+    mounts: mounts.map(mountOf),
+    linux: linuxOf(linux, readOnly(mounts)),
   }
+  return put(fitted, ['hostname'], hostname !== undefined && isHostname(hostname) ? hostname : undefined)
 }
 
 function processOf(process: JsonObject): JsonObject {
@@ -46,7 +46,9 @@ function processOf(process: JsonObject): JsonObject {
 }
 
 function linuxOf(linux: JsonObject, readOnlyBinds: readonly string[]): JsonObject {
-  const namespaces = objectsAt(linux, 'namespaces').filter(({ type }) => NAMESPACES.includes(String(type)))
+  const known = objectsAt(linux, 'namespaces').filter(({ type }) => NAMESPACES.includes(String(type)))
+  // one of mounts it insists on
+  const namespaces = known.some(({ type }) => type === 'mount') ? known : [...known, { type: 'mount' }]
   const isNetwork = (type: Json | undefined): boolean => type === 'network'
   const devices = objectsAt(linux, 'devices').map((device) => only(device, DEVICE))
   const seccomp = at(linux, 'seccomp')

@@ -4,6 +4,8 @@ import { escapeControls } from '../model/bytes.ts'
 import { ENGINES, type Engine, type Network } from '../model/engine.ts'
 import { parseCapability, withCapabilities } from './capabilities.ts'
 import {
+  checkCommand,
+  checkCwd,
   inline,
   isObject,
   objectsAt,
@@ -16,6 +18,7 @@ import {
 } from './document.ts'
 import { checkVariable } from './generated.ts'
 import { REWRITES } from './rewrites.ts'
+import { splitUser } from './user.ts'
 
 /** What is left out is not wished for. */
 export type Settings = {
@@ -45,7 +48,13 @@ const LISTS = ['cmd', 'env', 'mount', 'capAdd', 'capDrop', 'keep'] as const
 const WORDS = ['cwd', 'user', 'net'] as const
 
 /** Refuses what cannot be carried out, before anything is read. Throws E_USAGE, E_CONFIG. */
-export function checkSettings({ mount, capAdd, capDrop, net, keep, env }: Settings): void {
+export function checkSettings(settings: Settings): void {
+  const { cmd, cwd, user, mount, capAdd, capDrop, net, keep, env } = settings
+  if (inline(settings as JsonObject).includes('\\u0000'))
+    throw new VarveError('E_USAGE', 'cannot use what is wished for config.json: a text in it has a NUL byte')
+  if (cmd !== undefined) checkCommand(cmd, '--cmd')
+  if (cwd !== undefined) checkCwd(cwd, '--cwd')
+  if (user !== undefined) splitUser(user)
   for (const item of env ?? []) checkVariable(item)
   for (const item of mount ?? []) parseMount(item)
   for (const item of [...(capAdd ?? []), ...(capDrop ?? [])]) parseCapability(item)

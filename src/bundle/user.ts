@@ -6,6 +6,7 @@ import type { JsonObject } from './document.ts'
 /** Texts of the image's files, undefined where it has none; why one cannot be read is said where it is needed. */
 export type Accounts = { readonly passwd: string | undefined; readonly group: string | undefined }
 
+const FORM = /^([A-Za-z0-9_][A-Za-z0-9_.-]*\$?)(?::([A-Za-z0-9_][A-Za-z0-9_.-]*\$?))?$/
 const LARGEST_ID = 4294967294
 
 /** Whether the image's files must be looked at: for names, and for the group of a user that has none given. */
@@ -19,11 +20,7 @@ export function needsAccounts(user: string | undefined): boolean {
  */
 export function resolveUser(text: string | undefined, accounts: Accounts): JsonObject {
   if (text === undefined || text === '') return { uid: 0, gid: 0 }
-  const [, user = '', group] = /^([^:\0\s]+)(?::([^:\0\s]+))?$/.exec(text) ?? []
-  if (user === '')
-    throw new VarveError('E_CONFIG', `cannot use "${escapeControls(text)}" as a user: it is not USER or USER:GROUP`, {
-      hint: 'write for example --user 1000:1000 or --user fossil',
-    })
+  const { user, group } = splitUser(text)
   const byName = !/^[0-9]+$/.test(user)
   const known = linesOf(accounts.passwd).find((fields) => fields[byName ? 0 : 2] === user)
   if (byName && known === undefined) throw lacks('user', user, accounts.passwd === undefined ? 'etc/passwd' : undefined)
@@ -33,6 +30,16 @@ export function resolveUser(text: string | undefined, accounts: Accounts): JsonO
   const member = linesOf(accounts.group).filter((fields) => fields[3]?.split(',').includes(user))
   const others = [...new Set(byName ? member.map((fields) => idOf(fields[2], fields[0] ?? '')) : [])]
   return { uid, gid, ...(others.length > 0 ? { additionalGids: others } : {}) }
+}
+
+/** Throws E_CONFIG. */
+export function splitUser(text: string): { readonly user: string; readonly group: string | undefined } {
+  const [, user, group] = FORM.exec(text) ?? []
+  if (user === undefined)
+    throw new VarveError('E_CONFIG', `cannot use "${escapeControls(text)}" as a user: it is not USER or USER:GROUP`, {
+      hint: 'write for example --user 1000:1000 or --user fossil',
+    })
+  return { user, group }
 }
 
 /** Groups that are given besides, by name or number. Throws as resolveUser does. */

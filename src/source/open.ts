@@ -70,20 +70,38 @@ async function openTar(location: string, options: SourceOptions): Promise<Source
 /** A bundle as https://github.com/opencontainers/runtime-spec/blob/v1.0.2/bundle.md has it. */
 function openBundle(location: string, options: SourceOptions): Source {
   const file = joinPath(location, 'config.json')
+  const name = escapeControls(file)
   let config: string
-  let rootPath: unknown
   try {
     config = readFileSync(file, 'utf8')
-    rootPath = (JSON.parse(config) as { root?: { path?: unknown } } | null)?.root?.path
   } catch (cause) {
-    throw new VarveError('E_SOURCE', `cannot read "${escapeControls(file)}": ${messageOf(cause)}`, {
+    throw new VarveError('E_SOURCE', `cannot read "${name}": ${messageOf(cause)}`, {
       hint: 'a bundle is a directory with config.json and the root filesystem',
       cause,
     })
   }
-  if (typeof rootPath !== 'string' || rootPath === '')
-    throw new VarveError('E_SOURCE', `cannot use "${escapeControls(file)}": it has no root.path`)
-  return openDirectory(resolve(location, rootPath), config, options)
+  return openDirectory(rootOf(config, { location, name }), config, options)
+}
+
+function rootOf(config: string, { location, name }: { readonly location: string; readonly name: string }): string {
+  let path: unknown
+  try {
+    path = (JSON.parse(config) as { root?: { path?: unknown } } | null)?.root?.path
+  } catch (cause) {
+    throw new VarveError('E_CONFIG', `cannot use "${name}": it is no JSON`, { cause })
+  }
+  if (typeof path !== 'string' || path === '')
+    throw new VarveError('E_CONFIG', `cannot use "${name}": it has no root.path`)
+  const root = resolve(location, path)
+  if (!root.startsWith(`${resolve(location).replace(/\/$/, '')}/`))
+    throw new VarveError(
+      'E_CONFIG',
+      `cannot use "${name}": its root.path "${escapeControls(path)}" is not in the bundle`,
+      {
+        hint: `where that is meant, name both: rootfs:${escapeControls(root)} --config ${name}`,
+      },
+    )
+  return root
 }
 
 function openDirectory(location: string, config: string | undefined, options: SourceOptions): Source {

@@ -54,7 +54,12 @@ describe('varve refuses', () => {
     ['77 a store that climbs', ['status', 'local', '--store', '/srv/../etc'], 'E_USAGE', 'no absolute path'],
     ['90 a comma in the bundle directory', ['status', 'local', '--bundle-dir', '/srv/a,b'], 'E_USAGE', 'no absolute path'],
     ['77 a platform that is none', [...push, 'local:app', '--platform', 'x y'], 'E_USAGE', 'platform'],
-    ['77 a command for a bundle', ['push', 'bundle:/', 'local:app', '--cmd', 'x'], 'E_USAGE', '--cmd with a bundle'],
+    ['77 a mount over the root', [...push, 'local:app', '--mount', '/srv:/'], 'E_USAGE', 'cannot mount "/srv:/"'],
+    ['77 a mount that climbs', [...push, 'local:app', '--mount', '/srv:/data/../../etc'], 'E_USAGE', 'without ".."'],
+    ['77 a network that is none', [...push, 'local:app', '--net', 'bridge'], 'E_USAGE', 'it is not host, none or path:FILE'],
+    ['77 a capability that is none', [...push, 'local:app', '--cap-add', 'root'], 'E_USAGE', '"root" as a capability'],
+    ['77 a rewrite that is none', [...push, 'local:app', '--keep', 'root'], 'E_USAGE', 'no rewrite has that name'],
+    ['77 an engine that is none', [...push, 'local:app', '--engine', 'docker'], 'E_USAGE', 'Allowed choices are runc, crun'],
     ['77 a source that is none', ['push', './rootfs', 'local:app'], 'E_USAGE', 'it is none of rootfs:DIR'],
   ])('%s', async (_, args, code, message) => {
     const ran = await varve(args, { env: { XDG_STATE_HOME: path('state') } })
@@ -168,10 +173,11 @@ describe('varve', () => {
 
   test('push of a bundle keeps its config.json and points it at the new root filesystem', async () => {
     mkdirSync(path('bundle/fs/d'), { recursive: true })
-    writeFileSync(path('bundle/config.json'), '{"ociVersion":"1.0.2","hostname":"h","root":{"path":"fs","readonly":true}}')
+    writeFileSync(path('bundle/config.json'), JSON.stringify({ ociVersion: '1.0.2', process: { args: ['/f'], cwd: '/', x: [1] }, hostname: 'h', root: { path: 'fs', readonly: true } }))
     await varveData(['push', `bundle:${path('bundle')}`, 'local:bundle', ...common])
     expect(JSON.parse(readFileSync(`${current('bundle')}/config.json`, 'utf8'))).toEqual({
       ociVersion: '1.0.2',
+      process: { args: ['/f'], cwd: '/', x: [1] },
       hostname: 'h',
       root: { path: path('store/c/bundle/bundle/1/rootfs'), readonly: true },
     })
@@ -182,7 +188,7 @@ describe('varve', () => {
     const flags = ['--env', 'A=1', '--env', 'PATH=/bin', '--cwd', '/d', '--user', '7:8', '--rootfs', 'copy']
     await varveData(['push', one(), 'local:run', ...flags, ...common, '--cmd', '/f', 'x y', '--cmd=-z'])
     const { process } = JSON.parse(readFileSync(`${current('run')}/config.json`, 'utf8')) as { process: object }
-    expect(process).toMatchObject({ args: ['/f', 'x y', '-z'], env: ['A=1', 'PATH=/bin'], cwd: '/d', user: { uid: 7, gid: 8 } })
+    expect(process).toMatchObject({ args: ['/f', 'x y', '-z'], env: ['PATH=/bin', 'A=1'], cwd: '/d', user: { uid: 7, gid: 8 } })
     expect(readFileSync(`${current('run')}/rootfs/f`, 'utf8')).toBe('one')
     expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(path('store/c/run/'))
     for (const bad of [['--env', 'A'], ['--cwd', 'd'], ['--user', 'root;id'], ['--cmd', '']])

@@ -316,7 +316,11 @@ describe('container:', () => {
     expect(seen(source).entries.map(wholeSeconds)).toEqual(merged.entries.map(wholeSeconds))
     for (const entry of own!.tree().entries)
       if (entry.kind === 'file') expect(sha256(await bytesOf(source.contents(entry)))).toBe(entry.sha256)
-    expect(JSON.parse(source.imageConfig ?? '')).toMatchObject({ config: { Env: ['BASE=1'], Cmd: ['sh', '-c', expect.anything()] } }) // prettier-ignore
+    const { says } = source
+    if (says.kind !== 'container') throw new Error(`it says what a ${says.kind} does`)
+    expect(JSON.parse(says.text)).toMatchObject({ config: { Env: ['BASE=1'], Cmd: ['sh', '-c', expect.anything()] } })
+    expect(JSON.parse(says.inspected)).toMatchObject({ Name: '/live', Mounts: [{ Source: work, Destination: '/mounted' }] }) // prettier-ignore
+    expect(JSON.parse(says.runtime?.text ?? '')).toMatchObject({ process: { env: expect.arrayContaining(['BASE=1']) } })
     remove('live')
   })
   test('of an image with all that layers can have adds only what the engine made', async () => {
