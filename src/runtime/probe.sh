@@ -54,6 +54,13 @@ hard_limits() {
     NR > 1 && name[NR - 1] != "" { hard = substr($0, 48, 20); gsub(" ", "", hard); if (hard ~ /^[0-9]+$/) printf ",%s=%s", name[NR - 1], hard }' /proc/self/limits
 }
 
+# engines: what can run a container here, as "engine COMMAND VERSION"; asked apart, since each is slow to say it.
+verb_engines() {
+  for tool in runc crun podman systemd-nspawn; do
+    ! has "$tool" || printf 'engine %s %s\n' "$tool" "$("$tool" --version 2>/dev/null </dev/null | sed -n '1s/^[^0-9]*\([0-9][0-9A-Za-z.+~-]*\).*/\1/p' | grep . || echo -)"
+  done
+}
+
 say() { printf 'probe %s %s\n' "$1" "${2:--}"; }
 
 # survey NAME|-: all that a client asks before it plans, in one answer.

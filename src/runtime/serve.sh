@@ -14,7 +14,7 @@ unframe() { while read -r frame && [ "$frame" -gt 0 ]; do head -c "$frame" || br
 
 while read -r verb words; do
   case $verb in
-  survey | usage | receive | activate | converge | rollback | gc | rm | verify | outline | manifest | repair | signatures)
+  survey | engines | usage | receive | activate | converge | rollback | gc | rm | verify | outline | manifest | repair | signatures)
     case $words in
     *' stream') unframe | {
       answer
