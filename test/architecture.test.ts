@@ -35,7 +35,7 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   '@napi-rs/xattr': ['source/xattrs.ts'],
   commander: ['cli/main.ts', 'cli/program.ts', 'cli/ship.ts'],
 }
-/** Files a room; verbs, host and runtime have one a verb or a step of the way to a host, tar one a step from bytes to a tree, model one a noun. */
+/** Files a room; verbs, host and runtime have one a verb or a step of the way to a host, tar one a step from bytes to a tree, model one a noun, bundle one a part of config.json. */
 const most: Readonly<Record<string, number>> = {
   verbs: 24,
   delta: 19,
@@ -44,8 +44,10 @@ const most: Readonly<Record<string, number>> = {
   runtime: 19,
   plan: 10,
   tar: 15,
-  model: 12,
+  model: 13,
   image: 17,
+  engine: 10,
+  bundle: 14,
 }
 
 const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((file) => /\.(ts|sh|sql)$/.test(file))

@@ -5,11 +5,18 @@ import { CAPABILITIES } from './capabilities.ts'
 import type { JsonObject } from './document.ts'
 import type { Says } from './image.ts'
 
-export type Given = Pick<Says, 'process' | 'annotations' | 'volumes'> & {
+export type Given = Pick<Says, 'process' | 'annotations'> & {
+  readonly volumes: readonly Volume[]
   /** The process's `user`. */
   readonly user: JsonObject
   /** Of the container. */
   readonly name: string
+}
+
+/** A place for data, and what the image has there. */
+export type Volume = {
+  readonly path: string
+  readonly owner: { readonly uid: number; readonly gid: number; readonly mode: number } | undefined
 }
 
 const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
@@ -29,15 +36,15 @@ export const MASKED = [
 export const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger']
 
 /** By https://github.com/opencontainers/runtime-spec/blob/v1.0.2/config.md , in a network of its own. Throws E_CONFIG. */
-export function generate({ process, user, annotations, volumes, name }: Given): JsonObject {
+export function generate({ process: run, user, annotations, volumes, name }: Given): JsonObject {
   return {
     ociVersion: '1.0.2',
     process: {
       terminal: false,
       user,
-      args: process.args ?? ['/bin/sh'],
-      env: environment(process.env),
-      cwd: process.cwd ?? '/',
+      args: run.args ?? ['/bin/sh'],
+      env: environment(run.env),
+      cwd: run.cwd ?? '/',
       capabilities: { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
       noNewPrivileges: false,
     },
@@ -79,9 +86,15 @@ export function sharedMemory(size: string): JsonObject {
   return { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options }
 }
 
-/** What the image has there is in it to begin with. */
-function inMemory(destination: string): JsonObject {
-  return { destination, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'tmpcopyup'] }
+/** What the image has there is in it to begin with; whose it is engines do not copy. */
+function inMemory({ path, owner }: Volume): JsonObject {
+  const own = owner && [`mode=${owner.mode.toString(8).padStart(4, '0')}`, `uid=${owner.uid}`, `gid=${owner.gid}`]
+  return {
+    destination: path,
+    type: 'tmpfs',
+    source: 'tmpfs',
+    options: ['nosuid', 'nodev', 'tmpcopyup', ...(own ?? [])],
+  }
 }
 
 function environment(given: readonly string[]): string[] {

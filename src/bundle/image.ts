@@ -1,6 +1,6 @@
 // What an image's config says of a container: its process, its annotations and its volumes.
 import { VarveError } from '../errors.ts'
-import { at, isObject, listAt, parseObject, textAt, textsAt, type Json, type JsonObject } from './document.ts'
+import { at, isObject, parseObject, textAt, textsAt, type Json, type JsonObject } from './document.ts'
 
 /** What a container is run with, where somebody says it. */
 export type Process = {
@@ -68,7 +68,7 @@ function implied(image: JsonObject, stopSignal: string | undefined, ports: reado
     const value = textAt(image, key)
     if (value) found[`${ANNOTATION}.${key}`] = value
   }
-  const features = listAt(image, 'os.features')
+  const features = textsAt(image, 'os.features')
   if (features.length > 0) found[`${ANNOTATION}.os.features`] = features.join(',')
   if (stopSignal !== undefined) found[`${ANNOTATION}.stopSignal`] = stopSignal
   if (ports.length > 0) found[`${ANNOTATION}.exposedPorts`] = ports.join(',')

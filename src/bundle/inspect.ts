@@ -59,15 +59,15 @@ function mountsOf(made: readonly JsonObject[], container: JsonObject, host: Json
   const shared = typeof size === 'number' && size > 0 ? sharedMemory(String(size)) : undefined
   const own = [
     ...objectsAt(container, 'Mounts').flatMap(mountOf),
-    ...Object.entries(objectAt(host, 'Tmpfs')).map(([destination, options]) => ({
+    ...Object.keys(objectAt(host, 'Tmpfs')).map((destination) => ({
       destination,
       type: 'tmpfs',
       source: 'tmpfs',
-      options: ['nosuid', 'nodev', 'noexec', ...String(options).split(',').filter(Boolean)],
+      options: ['nosuid', 'nodev', 'noexec', ...(textAt(host, 'Tmpfs', destination) ?? '').split(',').filter(Boolean)],
     })),
   ]
-  const taken = new Set(own.map(({ destination }) => destination))
-  const rest = made.filter(({ destination }) => !taken.has(String(destination)))
+  const taken = new Set<Json | undefined>(own.map(({ destination }) => destination))
+  const rest = made.filter(({ destination }) => !taken.has(destination))
   return [...rest.map((mount) => (mount['destination'] === '/dev/shm' ? (shared ?? mount) : mount)), ...own]
 }
 

@@ -46,7 +46,7 @@ function processOf(process: JsonObject): JsonObject {
 }
 
 function linuxOf(linux: JsonObject, readOnlyBinds: readonly string[]): JsonObject {
-  const known = objectsAt(linux, 'namespaces').filter(({ type }) => NAMESPACES.includes(String(type)))
+  const known = objectsAt(linux, 'namespaces').filter((item) => NAMESPACES.includes(textAt(item, 'type') ?? ''))
   // one of mounts it insists on
   const namespaces = known.some(({ type }) => type === 'mount') ? known : [...known, { type: 'mount' }]
   const isNetwork = (type: Json | undefined): boolean => type === 'network'
@@ -86,7 +86,7 @@ function seccompOf(seccomp: JsonObject): JsonObject | undefined {
   const rules = objectsAt(seccomp, 'syscalls')
     .map((rule) => (textsAt(rule, 'names').includes('clone3') ? withoutErrno(rule) : [rule]))
     .flat()
-    .filter(({ action }) => action !== initial && ACTIONS.includes(String(action)))
+    .filter((rule) => rule['action'] !== initial && ACTIONS.includes(textAt(rule, 'action') ?? ''))
     .map((rule) => {
       const args = objectsAt(rule, 'args').map((argument) => only(argument, ARGUMENT))
       return { ...only(rule, RULE), ...(args.length > 0 ? { args } : {}) }

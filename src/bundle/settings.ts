@@ -44,13 +44,26 @@ export type Mount = { readonly source: string | undefined; readonly destination:
 /** Where a generation keeps them: in its config.json, so that they go wherever it goes. */
 export const ANNOTATION = 'varve.settings'
 
-const LISTS = ['cmd', 'env', 'mount', 'capAdd', 'capDrop', 'keep'] as const
-const WORDS = ['cwd', 'user', 'net'] as const
+/** What each is as JSON, in the order in which they are kept. */
+const KINDS: Record<keyof Settings, 'list' | 'word' | 'objects'> = {
+  cmd: 'list',
+  env: 'list',
+  mount: 'list',
+  capAdd: 'list',
+  capDrop: 'list',
+  keep: 'list',
+  cwd: 'word',
+  user: 'word',
+  net: 'word',
+  engine: 'word',
+  patch: 'objects',
+}
+const KEYS = Object.keys(KINDS) as (keyof Settings)[]
 
 /** Refuses what cannot be carried out, before anything is read. Throws E_USAGE, E_CONFIG. */
 export function checkSettings(settings: Settings): void {
   const { cmd, cwd, user, mount, capAdd, capDrop, net, keep, env } = settings
-  if (inline(settings as JsonObject).includes('\\u0000'))
+  if (inline(settings).includes('\\u0000'))
     throw new VarveError('E_USAGE', 'cannot use what is wished for config.json: a text in it has a NUL byte')
   if (cmd !== undefined) checkCommand(cmd, '--cmd')
   if (cwd !== undefined) checkCwd(cwd, '--cwd')
@@ -109,7 +122,11 @@ export type Kept = { readonly settings: Settings; readonly under: JsonObject }
 
 export function settingsText({ settings, under }: Kept): string | undefined {
   if (Object.keys(settings).length === 0) return undefined
-  const text = inline({ ...(settings as JsonObject), ...(Object.keys(under).length > 0 ? { under } : {}) })
+  // in one order, so that the same wishes are the same text
+  const said = KEYS.flatMap((key) => (settings[key] === undefined ? [] : [[key, settings[key]]]))
+  const text = inline(
+    Object.fromEntries(Object.keys(under).length > 0 ? [...said, ['under', under]] : said) as JsonObject,
+  )
   // a shell there counts its bytes
   return text.replace(/[^ -~]/g, (unit) => `\\u${(unit.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`)
 }
@@ -123,25 +140,14 @@ export function parseSettings(text: string): Kept {
   } catch (cause) {
     throw bad(cause instanceof Error ? cause.message : 'they are no JSON')
   }
-  const read: Record<string, Json> = {}
-  for (const key of LISTS)
-    if (value[key] !== undefined) {
-      const words = textsAt(value, key)
-      if (!Array.isArray(value[key]) || words.length !== value[key].length) throw bad(`"${key}" is no list of texts`)
-      read[key] = words
-    }
-  for (const key of WORDS)
-    if (value[key] !== undefined) {
-      const word = textAt(value, key)
-      if (word === undefined) throw bad(`"${key}" is no text`)
-      read[key] = word
-    }
-  const engine = ENGINES.find((known) => known === value['engine'])
-  const settings: Settings = {
-    ...(read as Settings),
-    ...(engine === undefined ? {} : { engine }),
-    ...(value['patch'] === undefined ? {} : { patch: objectsAt(value, 'patch') }),
-  }
+  const read = KEYS.flatMap((key): [string, Json][] => {
+    const [found, kind] = [value[key], KINDS[key]]
+    const items = { list: textsAt(value, key), word: textAt(value, key), objects: objectsAt(value, key) }[kind]
+    if (found === undefined || (key === 'engine' && !ENGINES.some((engine) => engine === found))) return []
+    if (items === undefined || inline(items) !== inline(found)) throw bad(`"${key}" is not what it should be`)
+    return [[key, items]]
+  })
+  const settings = Object.fromEntries(read) as Settings
   try {
     checkSettings(settings)
   } catch (cause) {

@@ -10,7 +10,7 @@ import { groupId, resolveUser } from '../bundle/user.ts'
 import { VarveError, messageOf } from '../errors.ts'
 import { escapeControls } from '../model/bytes.ts'
 import { ENGINES, ENGINE_COMMANDS, type Engine } from '../model/engine.ts'
-import { accountsFor } from './accounts.ts'
+import { accountsFor, volumesAt } from './accounts.ts'
 import type { Asked } from './prepare.ts'
 
 export { checkSettings, type Settings } from '../bundle/settings.ts'
@@ -40,7 +40,7 @@ export type Bundle = Made & {
 
 /** Throws E_CONFIG, E_CONFIG_USER, E_SOURCE_UNREADABLE. */
 export async function bundleFor(at: Asked): Promise<Bundle> {
-  const { options, survey, context } = at
+  const { options, survey } = at
   const before = keptBy(at)
   const given = await patchesOf(options)
   const settings = mergeSettings(before.settings, given)
@@ -147,7 +147,10 @@ async function sourceOf(at: Asked, settings: Settings): Promise<From> {
           code: 'W_DEVICE',
           message: `the device "${escapeControls(device)}" was left out of config.json: its numbers are in the engine's own, which only root can read`,
         })
-      const given = await givenBy(imageSays(says.text), at, { settings, groups: groupsOf(inspected) })
+      const given = await givenBy({ ...imageSays(says.text), volumes: [] }, at, {
+        settings,
+        groups: groupsOf(inspected),
+      })
       const config = fromInspect(inspected, given)
       return {
         ...OWN,
@@ -180,13 +183,14 @@ async function givenBy(
   { settings, groups }: { readonly settings: Settings; readonly groups: readonly string[] },
 ): Promise<Parameters<typeof generate>[0]> {
   const name = at.options.target.container
+  const places = volumesAt(volumes, at)
   const text = settings.user === undefined ? process.user : undefined
   const accounts = await accountsFor(groups.some((group) => !/^[0-9]+$/.test(group)) ? 'names' : text, at)
   const user = resolveUser(text, accounts)
   const more = groups.map((group) => groupId(group, accounts.group))
   const before = Array.isArray(user['additionalGids']) ? user['additionalGids'] : []
   const all = [...new Set([...before, ...more])]
-  return { process, annotations, volumes, name, user: all.length > 0 ? { ...user, additionalGids: all } : user }
+  return { process, annotations, volumes: places, name, user: all.length > 0 ? { ...user, additionalGids: all } : user }
 }
 
 /** Docker keeps to itself by which signal a container is stopped. */

@@ -1,5 +1,5 @@
 // Lists of differences: each is named so that a person finds it, and nothing that differs is left out.
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { differences } from '../../src/bundle/differences.ts'
 import type { Json } from '../../src/bundle/document.ts'

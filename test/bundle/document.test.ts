@@ -1,5 +1,5 @@
 // A config.json as a value: what is read is printed again to the last digit, and what no engine should be given is refused.
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { at, checkConfig, inline, parseObject, print, put, withoutBigints, type Json, type JsonObject } from '../../src/bundle/document.ts' // prettier-ignore
 

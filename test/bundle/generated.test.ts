@@ -4,7 +4,7 @@ import { checkVariable, generate } from '../../src/bundle/generated.ts'
 import { SAYS_NOTHING, type Process } from '../../src/bundle/image.ts'
 
 type Made = { process: { args: string[]; env: string[]; cwd: string; user: object }; root: object; hostname: string; mounts: { destination: string }[]; annotations?: object } // prettier-ignore
-const made = (process: Partial<Process>, more: object = {}): Made => generate({ ...SAYS_NOTHING, process: { ...SAYS_NOTHING.process, ...process }, user: { uid: 0, gid: 0 }, name: 'app', ...more }) as unknown as Made // prettier-ignore
+const made = (process: Partial<Process>, more: object = {}): Made => generate({ ...SAYS_NOTHING, process: { ...SAYS_NOTHING.process, ...process }, user: { uid: 0, gid: 0 }, volumes: [], name: 'app', ...more }) as unknown as Made // prettier-ignore
 
 describe('generate()', () => {
   test('is a shell as root in the root directory where nothing is said', () => {
@@ -22,7 +22,11 @@ describe('generate()', () => {
   }) // prettier-ignore
 
   test('keeps volumes in memory, with what the image has there', () => {
-    expect(made({}, { volumes: ['/data'] }).mounts.at(-1)).toEqual({ destination: '/data', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'tmpcopyup'] }) // prettier-ignore
+    const options = ['nosuid', 'nodev', 'tmpcopyup']
+    const volume = { destination: '/data', type: 'tmpfs', source: 'tmpfs', options }
+    expect(made({}, { volumes: [{ path: '/data' }] }).mounts.at(-1)).toEqual(volume)
+    const owned = made({}, { volumes: [{ path: '/data', owner: { uid: 7, gid: 8, mode: 0o700 } }] }).mounts.at(-1)
+    expect(owned).toEqual({ ...volume, options: [...options, 'mode=0700', 'uid=7', 'gid=8'] })
   })
 
   test.each(['A', '=1', '', 'A=1\nB=2', 'A\n=1', 'A=\0'])('checkVariable() refuses %j', (item) => {

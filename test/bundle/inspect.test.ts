@@ -5,7 +5,7 @@ import { at, type Json, type JsonObject } from '../../src/bundle/document.ts'
 import { MASKED } from '../../src/bundle/generated.ts'
 import { devicesOf, fromInspect, groupsOf, volumesOf } from '../../src/bundle/inspect.ts'
 
-const given = { process: { args: ['/image'], env: ['A=1'], cwd: '/w', user: undefined }, annotations: { a: 'b' }, volumes: ['/image-volume'], user: { uid: 7, gid: 8 }, name: 'app' } // prettier-ignore
+const given = { process: { args: ['/image'], env: ['A=1'], cwd: '/w', user: undefined }, annotations: { a: 'b' }, volumes: [{ path: '/image-volume', owner: undefined }], user: { uid: 7, gid: 8 }, name: 'app' } // prettier-ignore
 const of = (container: JsonObject): JsonObject => fromInspect(container, given)
 const host = (config: JsonObject): JsonObject => of({ HostConfig: config })
 

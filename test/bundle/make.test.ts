@@ -1,7 +1,7 @@
 // Whole config.jsons: golden results for what engines wrote, wishes and patches over them, and notes on what changed beneath.
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { at, parseObject, put, type Json, type JsonObject } from '../../src/bundle/document.ts'
+import { at, parseObject, put, textAt, type Json, type JsonObject } from '../../src/bundle/document.ts'
 import { makeConfig, type Made, type Wish } from '../../src/bundle/make.ts'
 import type { Around } from '../../src/bundle/rewrites.ts'
 import { parseSettings, type Settings } from '../../src/bundle/settings.ts'
@@ -11,7 +11,7 @@ const plain: JsonObject = { ociVersion: '1.0.2', process: { args: ['/x'], cwd: '
 const wish = (settings: Settings, more: Partial<Wish> = {}): Wish => ({ what: 'it', settings, user: undefined, under: {}, ...more }) // prettier-ignore
 const make = (settings: Settings, config = plain, around: Partial<Around> = {}): Made => makeConfig(config, { ...AROUND, ...around }, wish(settings)) // prettier-ignore
 const read = (made: Made): JsonObject => parseObject(made.text('/r'), 'it')
-const keptIn = (made: Made) => parseSettings(String(at(read(made), 'annotations', 'varve.settings')))
+const keptIn = (made: Made) => parseSettings(textAt(read(made), 'annotations', 'varve.settings') ?? '')
 
 describe('makeConfig()', () => {
   /** As a small Debian of today has it, and as the fixtures' limits ask for more than it gives. */

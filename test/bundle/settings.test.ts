@@ -1,5 +1,5 @@
 // The operator's wishes: how they are written, what is refused, what they do, and that they come back as they were kept.
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { at, type JsonObject } from '../../src/bundle/document.ts'
 import { carryOut, checkSettings, mergeSettings, parseMount, parseNetwork, parseSettings, settingsText, type Settings } from '../../src/bundle/settings.ts' // prettier-ignore
@@ -87,7 +87,10 @@ describe('parseSettings()', () => {
         if (Object.keys(wished).length === 0) expect(kept).toBeUndefined()
         else {
           expect(kept).toMatch(/^[ -~]+$/)
-          expect(parseSettings(kept ?? '')).toEqual({ settings: wished, under })
+          const read = parseSettings(kept ?? '')
+          expect(read).toEqual({ settings: wished, under })
+          expect(settingsText(read)).toBe(kept)
+          expect(settingsText({ ...read, settings: mergeSettings(wished, { ...wished }) })).toBe(kept)
         }
       }),
     )

@@ -103,7 +103,8 @@ test.each(['', '../x', 'A'.repeat(64), 'a'.repeat(63), 'a'.repeat(65), `${ID}\n`
 }) // prettier-ignore
 
 describe('readSurvey()', () => {
-  const survey = (...lines: string[]): Survey => readSurvey({ records: lines.map((line) => line.split(' ')), payload: undefined })
+  const survey = (...lines: string[]): Survey =>
+    readSurvey({ records: lines.map((line) => line.split(' ')), payload: undefined })
   const container = 'container app current 2 next 4 mounted yes linked no'
 
   test('reads what a host has', () => {
