@@ -5,9 +5,9 @@ import { objectsAt, put, textAt, textsAt, type JsonObject } from './document.ts'
 import { sharedMemory } from './generated.ts'
 import type { Around } from './rewrites.ts'
 
-/** What Docker, Podman and containerd keep for one container and mount into it. */
+/** What Docker, Podman, containerd and nerdctl keep for one container and mount into it. */
 const ENGINE_FILE =
-  /\/(?:containers|overlay-containers|vfs-containers|btrfs-containers|io\.containerd\.grpc\.v1\.cri\/sandboxes)\/[0-9a-f]{64}\//
+  /\/(?:(?:overlay-|vfs-|btrfs-)?containers|etchosts|io\.containerd\.grpc\.v1\.cri\/sandboxes)\/(?:[\w-]+\/)?[0-9a-f]{64}\//
 const VOLUME = /\/volumes\/([^/]+)\/_data(?:\/|$)/
 /** Of every Linux machine alike. */
 const KERNEL = /^\/(?:dev|proc|sys)(?:\/|$)/

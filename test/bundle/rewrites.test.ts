@@ -41,6 +41,7 @@ const cases: readonly [RewriteName, string[], Json | undefined, Json | undefined
   ['files', ['mounts'], [bind('/etc/hostname', `${DOCKER}/hostname`)], OF_HOST],
   ['files', ['mounts'], [bind('/run/.containerenv', `/run/containers/storage/overlay-containers/${ID}/userdata/.containerenv`)], [], NO_NETWORK],
   ['files', ['mounts'], [bind('/etc/hosts', `/run/containerd/io.containerd.grpc.v1.cri/sandboxes/${ID}/hosts`)], [bind('/etc/hosts', '/etc/hosts', 'ro')], without({ files: new Set(['/etc/hosts']) })],
+  ['files', ['mounts'], [bind('/etc/hosts', `/var/lib/nerdctl/1935db59/etchosts/default/${ID}/hosts`)], [], NO_NETWORK],
   ['files', ['mounts'], [bind('/dev/shm', `${DOCKER}/mounts/shm`)], [{ destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'] }], NO_NETWORK],
   ['files', ['mounts'], [bind('/etc/hosts', '/srv/hosts')], [bind('/etc/hosts', '/srv/hosts')]],
   ['files', ['mounts'], [], OF_HOST, { made: true }],
