@@ -6,7 +6,16 @@ import { at, checkConfig, checkShape, inline, isObject, print, put, type Json, t
 import { forNspawn } from './nspawn.ts'
 import { leavesOf, mergePatch } from './patch.ts'
 import { rewrite, type Around, type Change } from './rewrites.ts'
-import { ANNOTATION, carryOut, parseMount, parseNetwork, settingsText, type Kept, type Settings } from './settings.ts'
+import {
+  ANNOTATION,
+  ENGINE_ANNOTATION,
+  carryOut,
+  parseMount,
+  parseNetwork,
+  settingsText,
+  type Kept,
+  type Settings,
+} from './settings.ts'
 
 export type Wish = {
   /** Names the config in messages. */
@@ -14,6 +23,8 @@ export type Wish = {
   readonly settings: Settings
   /** The process's user, where the operator wishes for another. */
   readonly user: JsonObject | undefined
+  /** What outlives generations, by path in the container: the directory on the host. */
+  readonly persist?: ReadonlyMap<string, string>
   /** What the patches lay over at the last push. */
   readonly under: JsonObject
 }
@@ -31,26 +42,26 @@ export type Made = {
 export function makeConfig(
   config: JsonObject,
   around: Omit<Around, 'network' | 'covered'>,
-  { what, settings, user, under }: Wish,
+  { what, settings, user, under, persist = new Map<string, string>() }: Wish,
 ): Made {
   const { keep = [], patch = [] } = settings
   checkShape(config, what)
   const all: Around = {
     ...around,
     network: parseNetwork(settings.net),
-    covered: new Set((settings.mount ?? []).map((mount) => parseMount(mount).destination)),
+    covered: new Set([...(settings.mount ?? []).map((mount) => parseMount(mount).destination), ...persist.keys()]),
   }
   const generated = rewrite(config, all, keep)
   const strict = around.engine === 'nspawn' && !keep.includes('nspawn')
-  const wished = carryOut(generated.config, settings, user)
+  const kept = [...persist].map(([destination, source]) => `${source}:${destination}`)
+  const wished = carryOut(generated.config, { ...settings, mount: [...(settings.mount ?? []), ...kept] }, user)
   const own = strict ? forNspawn(wished) : wished
   const patched = patch.reduce(mergePatch, own)
   if (strict) refuseForNspawn(patched)
   checkConfig(patched, patch.length > 0 ? `${what} as it is patched` : what)
   const over = underneath(patch, own)
-  const kept: Kept = { settings, under: over }
   const root: Difference = { path: 'root.path', was: at(config, 'root', 'path'), now: 'rootfs' }
-  const final = put(withSettings(patched, kept), ['root', 'path'], 'rootfs')
+  const final = put(withSettings(patched, { settings, under: over }), ['root', 'path'], 'rootfs')
   return {
     text: (rootPath) => print(put(final, ['root', 'path'], rootPath)),
     changes: [
@@ -71,7 +82,9 @@ function withSettings(config: JsonObject, kept: Kept): JsonObject {
   const text = settingsText(kept)
   const before = at(config, 'annotations')
   if (text === undefined && !isObject(before)) return config
-  return put(config, ['annotations', ANNOTATION], text)
+  // a runtime on the host looks for the engine by itself
+  const withEngine = put(config, ['annotations', ENGINE_ANNOTATION], kept.settings.engine)
+  return put(withEngine, ['annotations', ANNOTATION], text)
 }
 
 /** Its parser says nothing of what it refuses, so a patch is not left to it. */

@@ -43,7 +43,7 @@ function ofHost(destination: string): JsonObject {
 export function withoutLocalBinds(config: JsonObject, around: Around): JsonObject {
   const refused: { readonly destination: string; readonly what: string }[] = []
   const kept = objectsAt(config, 'mounts').filter((mount) => {
-    const [destination, source] = [textAt(mount, 'destination') ?? '', textAt(mount, 'source') ?? '']
+    const [destination, source] = [placeOf(mount), textAt(mount, 'source') ?? '']
     if (around.covered.has(destination)) return false
     if (!isBind(mount) || ENGINE_FILE.test(source)) return true
     const volume = around.volumes.get(destination) ?? VOLUME.exec(source)?.[1]
@@ -77,6 +77,11 @@ export function withoutEngineInit(config: JsonObject): JsonObject {
   )
   if (kept.length === objectsAt(config, 'mounts').length || !init.test(first) || second !== '--') return config
   return put(put(config, ['mounts'], kept), ['process', 'args'], rest)
+}
+
+/** Where it is, without a slash at the end. */
+export function placeOf(mount: JsonObject): string {
+  return (textAt(mount, 'destination') ?? '').replace(/(?<=.)\/+$/, '')
 }
 
 export function isBind(mount: JsonObject): boolean {

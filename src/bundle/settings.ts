@@ -17,6 +17,7 @@ import {
   type JsonObject,
 } from './document.ts'
 import { checkVariable } from './generated.ts'
+import { placeOf } from './mounts.ts'
 import { REWRITES } from './rewrites.ts'
 import { splitUser } from './user.ts'
 
@@ -43,6 +44,7 @@ export type Mount = { readonly source: string | undefined; readonly destination:
 
 /** Where a generation keeps them: in its config.json, so that they go wherever it goes. */
 export const ANNOTATION = 'varve.settings'
+export const ENGINE_ANNOTATION = 'varve.engine'
 
 /** What each is as JSON, in the order in which they are kept. */
 const KINDS: Record<keyof Settings, 'list' | 'word' | 'objects'> = {
@@ -183,9 +185,10 @@ export function withVariables(before: readonly string[], given: readonly string[
 }
 
 function withMounts(before: readonly JsonObject[], mounts: readonly Mount[]): JsonObject[] {
-  const taken = new Set(mounts.map(({ destination }) => destination))
-  const kept = before.filter((mount) => !taken.has((textAt(mount, 'destination') ?? '').replace(/(?<=.)\/+$/, '')))
-  const added = mounts.flatMap(({ source, destination, readOnly }) =>
+  // of two at one place the last one stands
+  const taken = new Map(mounts.map((mount) => [mount.destination, mount]))
+  const kept = before.filter((mount) => !taken.has(placeOf(mount)))
+  const added = [...taken.values()].flatMap(({ source, destination, readOnly }) =>
     source === undefined
       ? []
       : [{ destination, type: 'bind', source, options: ['rbind', 'rprivate', ...(readOnly ? ['ro'] : [])] }],

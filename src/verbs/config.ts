@@ -38,8 +38,8 @@ export type Bundle = Made & {
   readonly volumes: readonly { readonly path: string; readonly mounted: string }[]
 }
 
-/** Throws E_CONFIG, E_CONFIG_USER, E_SOURCE_UNREADABLE. */
-export async function bundleFor(at: Asked): Promise<Bundle> {
+/** `persist` is what outlives generations, see Wish. Throws E_CONFIG, E_CONFIG_USER, E_SOURCE_UNREADABLE. */
+export async function bundleFor(at: Asked, persist: ReadonlyMap<string, string> = new Map()): Promise<Bundle> {
   const { options, survey } = at
   const before = keptBy(at)
   const given = await patchesOf(options)
@@ -60,6 +60,7 @@ export async function bundleFor(at: Asked): Promise<Bundle> {
     {
       what: source.what,
       settings,
+      persist,
       user: user === undefined ? undefined : resolveUser(user, await accountsFor(user, at)),
       under: given.patch === undefined ? before.under : {},
     },

@@ -60,6 +60,18 @@ describe('makeConfig()', () => {
     expect(noted(plain, {})).toEqual([])
   })
 
+  test('mounts what outlives generations over all else, and is not asked to keep it', () => {
+    const persist = new Map([['/data', '/var/lib/varve/c/app/data/data']])
+    const config = put(plain, ['mounts'], [{ destination: '/data/', type: 'bind', source: '/x/volumes/v/_data' }])
+    const made = makeConfig(config, AROUND, wish({ mount: ['/srv:/data', '/srv:/b', '/c:/b'], engine: 'crun' }, { persist })) // prettier-ignore
+    expect((at(read(made), 'mounts') as JsonObject[]).map(({ destination, source }) => [destination, source])).toEqual([
+      ['/data', '/var/lib/varve/c/app/data/data'],
+      ['/b', '/c'],
+    ])
+    expect(keptIn(made).settings).toEqual({ mount: ['/srv:/data', '/srv:/b', '/c:/b'], engine: 'crun' })
+    expect(at(read(made), 'annotations', 'varve.engine')).toBe('crun')
+  })
+
   test('keeps wishes and no foreign ones', () => {
     const foreign = put(plain, ['annotations'], { 'varve.settings': '{"cmd":["/evil"]}', other: 'x' })
     expect(at(read(make({}, foreign)), 'annotations')).toEqual({ other: 'x' })
