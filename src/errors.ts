@@ -63,6 +63,7 @@ const STATUS = {
   E_CONFIG_CMD: 3,
   E_HASH: 3,
   E_VERIFY: 3,
+  E_PERSIST: 3,
   E_MANIFEST: 3,
   // the host cannot
   E_TOOL: 4,
@@ -84,6 +85,11 @@ const STATUS = {
   E_GEN: 4,
   E_NO_CONTAINER: 4,
   E_BUSY_MOUNT: 4,
+  E_NO_ENGINE: 4,
+  E_START: 4,
+  E_RUNNING: 4,
+  E_NOT_RUNNING: 4,
+  E_PORT: 4,
   // the connection
   E_CONNECT: 5,
   E_AUTH: 5,
@@ -100,6 +106,8 @@ const STATUS = {
   // somebody else
   E_LOCKED: 6,
   E_CONFLICT: 6,
+  // what ran before runs again
+  E_HEALTH: 7,
   E_INTERRUPTED: 130,
 } as const satisfies Record<string, number>
 

@@ -1,4 +1,5 @@
 // Where words go: data to stdout in the format asked for, progress and warnings to stderr.
+import { escapeControls } from '../model/bytes.ts'
 import type { Event } from '../verbs/context.ts'
 import type { CommonOptions } from './context.ts'
 import { amount, stepWords } from './words.ts'
@@ -40,6 +41,14 @@ export class Output {
       if (!this.verbose) return
       this.clear()
       this.process.stderr.write(`varve: ${event.message}\n`)
+    } else if (event.kind === 'log') {
+      this.clear()
+      this.process.stderr.write(
+        event.text
+          .split('\n')
+          .map((line) => escapeControls(line))
+          .join('\n'),
+      )
     } else if (event.kind === 'step') this.step(event.step)
     else if (this.kind === 'bar') this.draw(event)
   }
@@ -62,7 +71,7 @@ export class Output {
     else if (step !== 'done') this.process.stderr.write(`${stepWords[step]}\n`)
   }
 
-  private draw(event: Exclude<Event, { kind: 'warning' | 'detail' | 'step' }>): void {
+  private draw(event: Exclude<Event, { kind: 'warning' | 'detail' | 'log' | 'step' }>): void {
     const now = performance.now()
     if (now - this.lastDraw < 100) return
     this.lastDraw = now

@@ -18,6 +18,7 @@ import { makeContext, type CommonOptions } from './context.ts'
 import { Output } from './output.ts'
 import * as render from './render.ts'
 import * as renderHost from './render-host.ts'
+import { addRunning, restartOptions, restarting, type RestartFlags, type Started } from './run.ts'
 import {
   SOURCE,
   TARGET,
@@ -57,25 +58,28 @@ Examples:
   varve push docker://debian:12 me@host:debian  an image from a registry, layer by layer
   varve push container:app me@host:app          a container of Docker or Podman as it is now
   varve status host                             what the host holds
-  varve rollback host:fossil                    the generation before
+  varve push rootfs:./rootfs me@host:fossil --restart --health-tcp 8080
+  varve logs me@host:fossil -f                  what it says
+  varve rollback host:fossil --restart          the generation before, and run it
 
 Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 connection (run again),
-6 locked or changed since the plan, 130 interrupted.`,
+6 locked or changed since the plan, 7 not well: what ran before runs again, 130 interrupted.`,
     )
 
   const add = (name: string, description: string): Command => common(program.command(name).description(description))
-  const started = (options: CommonOptions): { context: ReturnType<typeof makeContext>; output: Output } => {
+  const started: Started = (options) => {
     const output = new Output(process, options)
     return { context: makeContext(process, options, { output, undo }), output }
   }
 
-  link(ship(add('push', 'plan, send, switch; prints what it cost'))).action(
-    async (source: string, target: string, flags: ShipFlags) => {
+  restarting(link(ship(add('push', 'plan, send, switch; prints what it cost')))).action(
+    async (source: string, target: string, flags: ShipFlags & RestartFlags) => {
       const options = shipOptions(source, target, { flags, epoch: process.env['SOURCE_DATE_EPOCH'] })
+      const restart = restartOptions(flags)
       const { context, output } = started(flags)
       if (flags.dryRun === true)
         output.data(await plan({ ...options, output: undefined }, context), render.planned(false))
-      else output.data(await push(options, context), render.pushed)
+      else output.data(await push({ ...options, restart }, context), render.pushed)
     },
   )
 
@@ -144,15 +148,21 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
         exit = 3
     })
 
-  add('rollback', 'make an older generation current again, as a new one')
-    .argument('<target>', TARGET)
-    .option('--to <number>', 'which generation; the one before the current when left out', wholeNumber)
-    .action(async (target: string, flags: CommonOptions & { to?: number }) => {
-      if (flags.to === 0) throw new VarveError('E_USAGE', 'cannot roll back to generation 0: generations begin at 1')
-      const parsed = parseTarget(target)
-      const { context, output } = started(flags)
-      output.data(await rollback({ target: parsed, to: flags.to }, context), render.rolledBack)
-    })
+  restarting(
+    add('rollback', 'make an older generation current again, as a new one')
+      .argument('<target>', TARGET)
+      .option('--to <number>', 'which generation; the one before the current when left out', wholeNumber),
+  ).action(async (target: string, flags: RestartFlags & { to?: number }) => {
+    if (flags.to === 0) throw new VarveError('E_USAGE', 'cannot roll back to generation 0: generations begin at 1')
+    const parsed = parseTarget(target)
+    const restart = restartOptions(flags)
+    const { context, output } = started(flags)
+    output.data(await rollback({ target: parsed, to: flags.to, restart }, context), render.rolledBack)
+  })
+
+  addRunning(add, started, (status) => {
+    exit = status
+  })
 
   add('gc', 'free what no generation or running container needs')
     .argument('<host>', HOST)

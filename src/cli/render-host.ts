@@ -36,9 +36,17 @@ function savedText({ flattened, saved }: Status['disk']): string {
     : `without sharing the containers would take ${amount(flattened)}: nothing saved\n`
 }
 
-function stateOf({ current, drift, running }: ContainerStatus): string {
+function stateOf({ current, drift, running, service }: ContainerStatus): string {
   if (current === 0) return 'nothing committed'
-  return [...(drift.length > 0 ? ['drift'] : []), ...(running.includes(current) ? ['runs'] : [])].join(', ')
+  const { runs, boot } = service
+  const since = runs?.since.toISOString().replace(/\.000Z$/, 'Z')
+  const runsText =
+    runs === undefined ? 'runs, not started by varve' : `runs ${runs.generation} on ${runs.engine} since ${since}`
+  return [
+    ...(drift.length > 0 ? ['drift'] : []),
+    ...(running.length > 0 ? [runsText] : []),
+    ...(boot ? ['starts at boot'] : []),
+  ].join(', ')
 }
 
 function driftText({ host, containers }: Pick<Status, 'host' | 'containers'>): string {
@@ -46,7 +54,8 @@ function driftText({ host, containers }: Pick<Status, 'host' | 'containers'>): s
   const kinds = new Set(containers.flatMap(({ drift }) => drift.map(({ kind }) => kind)))
   if ((['mount', 'link', 'layer'] as const).some((kind) => kinds.has(kind)))
     lines.push(`  to mend it: varve push SOURCE ${host}:NAME, with the same source\n`)
-  if (kinds.has('running')) lines.push('  to run the current generation: stop the container and start it again\n')
+  if (kinds.has('running')) lines.push(`  to run the current generation: varve restart ${host}:NAME\n`)
+  if (kinds.has('stopped') || kinds.has('restart')) lines.push(`  to run it: varve start ${host}:NAME\n`)
   return lines.join('')
 }
 
@@ -70,16 +79,20 @@ function detailsOf(container: ContainerStatus): string {
   const { name, current, generations, layers, sharedWith, disk } = container
   const kept = generations.map(({ number, rootfs, stack }) => [
     String(number),
-    number === current ? 'current' : '',
+    number === current ? 'current' : number > current ? 'given up' : '',
     rootfs,
     stack.map((id) => id.slice(0, 12)).join(' '),
   ])
   const shares = sharedWith.map((shared) => `shares ${amount(shared.bytes)}${layersText(shared.layers)} with ${shared.container}\n`) // prettier-ignore
   return (
-    `${shares.join('')}alone: ${amount(disk.size - disk.shared)} of the current generation, ${amount(disk.older)} of older ones, ${amount(disk.writable)} writable\n` +
+    `${persistText(container)}${shares.join('')}alone: ${amount(disk.size - disk.shared)} of the current generation, ${amount(disk.older)} of older ones, ${amount(disk.writable)} writable\n` +
     table([['GENERATION', 'STATE', 'ROOTFS', 'LAYERS'], ...kept]) +
     table([['LAYER', 'ENTRIES', 'SIZE', 'ALSO IN'], ...layers.map((layer) => layerRow(layer, name))])
   )
+}
+
+function persistText({ service: { persist } }: ContainerStatus): string {
+  return persist.length > 0 ? `persisted: ${persist.join(', ')}\n` : ''
 }
 
 function layerRow({ id, entries, diskBytes, containers }: LayerStatus, name: string): string[] {

@@ -8,13 +8,14 @@ import type { ConfigPlan, Planned } from '../verbs/plan.ts'
 import type { Report } from '../verbs/report.ts'
 import type { RolledBack } from '../verbs/rollback.ts'
 import { escapeControls } from '../model/bytes.ts'
+import { runLine } from './render-run.ts'
 import { amount, table } from './words.ts'
 
 export function pushed(report: Report): string {
   const { entries, bytes, seconds } = report
   const where = `${report.host}:${report.container}`
   if (report.generation === report.previous)
-    return `${where} is up to date: generation ${report.generation}, ${entries.total} entries\n${wire(report)}`
+    return `${where} is up to date: generation ${report.generation}, ${entries.total} entries\n${wire(report)}${runLine(report)}`
   return (
     `${where} is at generation ${report.generation}${report.previous === 0 ? '' : ` (was ${report.previous})`}\n` +
     `  entries  ${changesText(report)}\n` +
@@ -36,10 +37,6 @@ function changesText({ entries }: Report): string {
   for (const key of ['added', 'changed', 'metadata', 'removed'] as const)
     if (entries[key] > 0) parts.push(`${entries[key]} ${key === 'metadata' ? 'with new metadata' : key}`)
   return parts.join(', ')
-}
-
-function runLine({ bundle, container }: { bundle: string; container: string }): string {
-  return `run it there: cd ${bundle} && sudo runc run ${container}\n`
 }
 
 export function planned(itemize: boolean): (planned: Planned) => string {
@@ -151,7 +148,7 @@ export function applied(done: Applied): string {
   const wired =
     done.host === 'local' ? '' : `  on wire  ${amount(bytes.sent)} sent, ${amount(bytes.received)} received\n`
   if (generation === previous) return `${where} is up to date: generation ${generation}\n${wired}`
-  return `${where} is at generation ${generation}${previous === 0 ? '' : ` (was ${previous})`}\n${wired}${runLine(done)}`
+  return `${where} is at generation ${generation}${previous === 0 ? '' : ` (was ${previous})`}\n${wired}to run it: varve restart ${where}\n`
 }
 
 export function collected(done: Collected): string {

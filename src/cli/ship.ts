@@ -1,6 +1,7 @@
 // The options of push, plan and pack, and what they say of the generation to be made.
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { parseSource, parseTarget, SOURCES } from '../model/names.ts'
+import { parsePersist } from '../model/service.ts'
 import { LOSSES, type Loss } from '../plan/loss.ts'
 import { parseMtimePolicy } from '../plan/mtimes.ts'
 import { checkSettings, ENGINES, REWRITES, type Settings } from '../verbs/config.ts'
@@ -25,6 +26,8 @@ export type ShipFlags = CommonOptions & {
   capAdd: string[]
   capDrop: string[]
   keep: string[]
+  persist: string[]
+  unpersist: string[]
   dryRun?: true
 }
 
@@ -46,7 +49,15 @@ export function link(command: Command): Command {
 }
 
 export function ship(command: Command): Command {
-  return made(command.argument('<source>', SOURCE).argument('<target>', TARGET)).option('-n, --dry-run', 'plan only')
+  return made(command.argument('<source>', SOURCE).argument('<target>', TARGET))
+    .option(
+      '--persist <dir>',
+      'a directory of the container that outlives its generations, filled from the image once; kept; may be given again',
+      persistPath,
+      [],
+    )
+    .option('--unpersist <dir>', 'no more; its contents stay on the host', persistPath, [])
+    .option('-n, --dry-run', 'plan only')
 }
 
 /** What a generation is made of. */
@@ -134,7 +145,13 @@ export function shipOptions(
       settings: settingsOf(flags),
       forget: flags.forgetOptions === true,
     },
+    persist: flags.persist ?? [],
+    unpersist: flags.unpersist ?? [],
   }
+}
+
+function persistPath(value: string, before: string[]): string[] {
+  return [...before, parsePersist(value)]
 }
 
 export function collect(value: string, before: string[]): string[] {

@@ -7,6 +7,7 @@ export const stepWords = {
   plan: 'planning',
   send: 'sending',
   apply: 'applying on the host',
+  run: 'starting',
   done: 'done',
 } as const
 

@@ -58,6 +58,13 @@ export class ReplyReader {
     }
   }
 
+  /** What comes after the answers: bytes as they are. */
+  async *rest(): AsyncGenerator<Buffer> {
+    if (this.buffer.length > 0) yield this.buffer
+    this.buffer = Buffer.alloc(0)
+    for (let next = await this.chunks.next(); next.done !== true; next = await this.chunks.next()) yield next.value
+  }
+
   private async line(): Promise<string> {
     for (;;) {
       const end = this.buffer.indexOf(10)
@@ -101,6 +108,13 @@ export class ReplyReader {
   }
 }
 
+/** A text of any bytes as one word of a request: "=" and octal escapes, which the runtime's word_of undoes. */
+export function wordOf(text: string): string {
+  const bytes = [...Buffer.from(text)]
+  const plain = (byte: number): boolean => /[A-Za-z0-9_.,:/@-]/.test(String.fromCodePoint(byte))
+  return `=${bytes.map((byte) => (plain(byte) ? String.fromCodePoint(byte) : `\\0${byte.toString(8).padStart(3, '0')}`)).join('')}`
+}
+
 export function number(text: string | undefined): number {
   if (text === undefined || !/^[0-9]{1,15}$/.test(text))
     throw misread(`"${escapeControls(String(text), 0x7e)}" is no number`)
@@ -138,7 +152,17 @@ function hintFor(code: string): { hint?: string } {
     case 'E_GEN':
       return { hint: 'varve status HOST:NAME lists the generations' }
     case 'E_BUSY_MOUNT':
-      return { hint: 'stop the container first, e.g. runc delete -f NAME' }
+      return { hint: 'stop the container first: varve stop HOST:NAME, or as it was started' }
+    case 'E_RUNNING':
+      return { hint: 'varve status HOST:NAME says what runs; varve restart HOST:NAME starts what is current' }
+    case 'E_NOT_RUNNING':
+      return { hint: 'varve start HOST:NAME' }
+    case 'E_NO_ENGINE':
+      return { hint: 'apt-get install runc on the host, or name another with --engine' }
+    case 'E_PORT':
+      return { hint: 'stop what listens there, or let the container listen on another port' }
+    case 'E_PERSIST':
+      return { hint: 'varve push SOURCE HOST:NAME --persist PATH mounts it; --unpersist PATH gives it up' }
     default:
       return {}
   }

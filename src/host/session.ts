@@ -6,7 +6,7 @@ import { becomeRoot } from './become-root.ts'
 import { loadRuntime, rootCommand } from './loader.ts'
 import { ReplyReader, type Reply } from './replies.ts'
 import { upload, write, type Upload } from './upload.ts'
-import type { Transport } from './transport.ts'
+import type { Channel, Transport } from './transport.ts'
 
 export type SessionOptions = {
   readonly store: string
@@ -32,8 +32,12 @@ export type Session = AsyncDisposable & {
     chunks: AsyncIterable<Uint8Array>,
     file: { readonly name: string; readonly begun: string | undefined },
   ): Promise<Upload | undefined>
+  /** Asks last: behind its answer the streams and the exit status are those of a command. Throws as `ask` does. */
+  attach(words: readonly string[]): Promise<Attached>
   readonly roundTrips: () => number
 }
+
+export type Attached = Pick<Channel, 'stdin' | 'stderr' | 'exit'> & { readonly stdout: AsyncIterable<Buffer> }
 
 /** Throws E_SHELL, E_ROOT, E_SUDO_*, E_PROTO, E_LOST. The password is sent once, after sudo's own random prompt only. */
 export async function openSession(transport: Transport, options: SessionOptions): Promise<Session> {
@@ -78,6 +82,10 @@ export async function openSession(transport: Transport, options: SessionOptions)
     async upload(chunks, file) {
       roundTrips += options.roundTripsPerCommand + (file.begun === undefined ? 1 : 2)
       return upload(transport, chunks, { ...file, bytesPerSecond: options.bytesPerSecond })
+    },
+    async attach(words) {
+      await ask(words)
+      return { stdin: channel.stdin, stdout: reader.rest(), stderr: channel.stderr, exit: channel.exit }
     },
     roundTrips: () => roundTrips,
     async [Symbol.asyncDispose]() {

@@ -1,7 +1,8 @@
 // What a host is and holds, read from its records: tools, space, trees, containers and their generations.
 import { escapeControls } from '../model/bytes.ts'
-import type { Facts } from '../model/engine.ts'
+import { ENGINES, type Engine, type Facts } from '../model/engine.ts'
 import { parseContainerName, type ContainerName } from '../model/names.ts'
+import type { Service } from '../model/service.ts'
 import { misread, number, treeIdOf, type Reply, type Words } from './replies.ts'
 
 export type Generation = {
@@ -21,8 +22,11 @@ export type Container = {
   readonly mounted: boolean
   /** The link in the bundle directory names the current generation. */
   readonly linked: boolean
+  readonly service: Service
   readonly generations: readonly Generation[]
 }
+
+type Read = Container & { service: Service & { persist: string[] }; generations: Generation[] }
 
 export type Tools = {
   readonly tar: 'gnu' | 'busybox' | 'none'
@@ -73,7 +77,7 @@ export function readSurvey({ records, payload }: Reply): Survey {
   const probe = new Map<string, string>()
   const trees: string[] = []
   const stacks: string[][] = []
-  const containers = new Map<string, Container & { generations: Generation[] }>()
+  const containers = new Map<string, Read>()
   const generations = new Set<string>()
   let epoch: string | undefined
   for (const [kind, ...words] of records) {
@@ -85,9 +89,10 @@ export function readSurvey({ records, payload }: Reply): Survey {
       const container = containerOf(words)
       if (containers.has(container.name)) throw misread('it has a container twice')
       containers.set(container.name, container)
-    } else if (kind === 'generation') {
-      const container = containers.get(words[0] ?? '')
-      if (container === undefined) throw misread('a generation has no container')
+    } else if (kind === 'service') ownerOf(words, containers).service = serviceOf(words)
+    else if (kind === 'persist') ownerOf(words, containers).service.persist.push(words[1] ?? '')
+    else if (kind === 'generation') {
+      const container = ownerOf(words, containers)
       const generation = generationOf(words)
       const key = `${container.name} ${generation.number}`
       if (generations.has(key)) throw misread('it has a generation twice')
@@ -106,13 +111,19 @@ export function readSurvey({ records, payload }: Reply): Survey {
   }
 }
 
+function ownerOf([name]: Words, containers: ReadonlyMap<string, Read>): Read {
+  const container = containers.get(name ?? '')
+  if (container === undefined) throw misread('a record has no container')
+  return container
+}
+
 function epochOf(text: string | undefined): string {
   if (text === undefined || !/^[0-9a-f]{32}$/.test(text)) throw misread('its epoch is none')
   return text
 }
 
 /** NAME current N next N mounted yes|no linked yes|no */
-function containerOf(words: Words): Container & { generations: Generation[] } {
+function containerOf(words: Words): Read {
   const [name = '', , current, , next, , mounted, , linked] = words
   return {
     name: nameOf(name),
@@ -120,8 +131,32 @@ function containerOf(words: Words): Container & { generations: Generation[] } {
     next: number(next),
     mounted: mounted === 'yes',
     linked: linked === 'yes',
+    service: { wanted: false, boot: false, stopSeconds: 0, switching: false, runs: undefined, persist: [] },
     generations: [],
   }
+}
+
+/** NAME want up|down boot yes|no stop N switching yes|no runs N PID SECONDS ENGINE */
+function serviceOf(words: Words): Read['service'] {
+  const [, , want, , boot, , stop, , switching, , generation, pid, since, engine] = words
+  const run = number(generation)
+  return {
+    wanted: want === 'up',
+    boot: boot === 'yes',
+    stopSeconds: number(stop),
+    switching: switching === 'yes',
+    runs:
+      run === 0
+        ? undefined
+        : { generation: run, pid: number(pid), since: new Date(number(since) * 1000), engine: engineOf(engine) },
+    persist: [],
+  }
+}
+
+export function engineOf(text: string | undefined): Engine {
+  const engine = ENGINES.find((known) => known === text)
+  if (engine === undefined) throw misread('it names an engine that there is not')
+  return engine
 }
 
 function nameOf(text: string): ContainerName {

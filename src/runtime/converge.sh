@@ -52,8 +52,14 @@ link_bundle() {
 
 # Unmounts an older generation once no process sees its upper any more; never lazily, which would hide a leak.
 release() {
-  [ "$(mounted "$1" "$2")" = yes ] || return 0
+  [ "$(mounted "$1" "$2")" = yes ] && ! in_switch "$1" "$2" || return 0
   in_use "$1" "$2" || umount "$store/c/$1/bundle/$2/rootfs" 2>/dev/null || :
+}
+
+# A restart is under way, or was cut short, from or to this generation.
+in_switch() {
+  [ -e "$store/c/$1/switching" ] || return 1
+  case " $(cut -d' ' -f1,3 "$store/c/$1/switching") " in *" $2 "*) ;; *) return 1 ;; esac
 }
 
 # A process has the generation's root filesystem as its root: a container runs on it. Mount namespaces that merely

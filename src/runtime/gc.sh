@@ -52,7 +52,7 @@ old_generations() {
   for number in $(generations_of "$1" | sort -rn); do
     whole=no
     [ ! -e "$store/c/$1/gen/$number" ] || [ "$number" -gt "$at" ] || read_record "$1" "$number" || :
-    if [ "$number" = "$at" ] || { [ "$whole" = yes ] && [ "$kept" -lt "$keep" ]; } || in_use "$1" "$number"; then
+    if [ "$number" = "$at" ] || { [ "$whole" = yes ] && [ "$kept" -lt "$keep" ]; } || in_switch "$1" "$number" || in_use "$1" "$number"; then
       kept=$((kept + 1))
       [ "$whole" = no ] || need_stack_trees "$gen_stack"
       continue
@@ -78,5 +78,6 @@ drop_generation() {
       return 1
     }
   fi
+  rm -f "$store/c/$1/log/$2" "$store/c/$1/log/$2.old"
   trash "$store/c/$1/bundle/$2" && trash "$store/c/$1/up/$2" && rm -f "$store/c/$1/gen/$2"
 }

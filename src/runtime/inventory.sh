@@ -42,6 +42,7 @@ container_record() {
   find_current "$1" && now=$current
   if [ "$(readlink "$bundles/$1")" = "$store/c/$1/bundle/$now" ]; then linked=yes; else linked=no; fi
   printf 'container %s current %s next %s mounted %s linked %s\n' "$1" "$now" "$(next_of "$1")" "$(mounted "$1" "$now")" "$linked"
+  service_record "$1"
   for record in "$store/c/$1"/gen/*; do
     [ -e "$record" ] || continue
     is_number "${record##*/}" || continue

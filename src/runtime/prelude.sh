@@ -16,6 +16,7 @@ cd / || exit 1
 trap '' HUP PIPE # a dead connection must not stop a commit half-way
 
 login_home=$1 login_uid=$2 store=$3 bundles=$4
+held_store='' held_own='' locked=no lock_mark='' desk=''
 newline='
 '
 
@@ -150,30 +151,52 @@ take_lock() {
     exec 9>>"$store/lock" || die_of 'lock the store'
     flock -w "$1" 9 2>/dev/null || flock -n 9 || die E_LOCKED "cannot lock $store: another varve works on it"
   else
-    take_directory_lock "$1"
+    take_directory_lock "$1" "$store"
   fi
+  held_store=$held locked=yes
   trap leave EXIT
+}
+
+# What takes long, a stop or a wait for health, does without the store's lock, but not without the container's own (fd 8).
+take_own_lock() {
+  held=
+  if has flock; then
+    exec 8>>"$store/c/$1/lock" || die E_LOCKED "cannot lock $1: $store/c/$1 cannot be written"
+    flock -w "$2" 8 2>/dev/null || flock -n 8 || die E_LOCKED "cannot lock $1: another varve starts or stops it"
+  else
+    take_directory_lock "$2" "$store/c/$1"
+  fi
+  held_own=$held
+  trap leave EXIT
+}
+
+drop_lock() {
+  exec 9>&-
+  [ -z "$held_store" ] || rm -rf "$held_store"
+  held_store='' locked=no
 }
 
 # What a verb that failed had begun goes while the lock is still held.
 leave() {
-  if [ "$?" != 0 ]; then
+  if [ "$?" != 0 ] && [ "$locked" = yes ]; then
     [ -z "${begun-}" ] || abandon
     sweep
   fi
-  [ -z "$held" ] || rm -rf "$held"
+  [ -z "$desk" ] || rm -rf "$desk"
+  for held in $held_store $held_own; do rm -rf "$held"; done
 } 2>/dev/null
 
 # Without flock: a directory in /run, which a reboot empties. It comes into being with its owner in it, by one rename: the
 # process that runs the verb and its start time. Tools that outlive it carry the lock's mark in their environment.
 take_directory_lock() {
   mkdir -p /run/varve || die E_LOCKED 'cannot lock the store: mkdir /run/varve failed'
-  held=/run/varve/lock.$(printf %s "$store" | sha256sum | cut -c1-16)
+  held=/run/varve/lock.$(printf %s "$2" | sha256sum | cut -c1-16)
   read -r own _ </proc/self/stat
-  VARVE_LOCK=$(random_id)
+  : "${lock_mark:=$(random_id)}"
+  VARVE_LOCK=$lock_mark
   export VARVE_LOCK
   mine=$held.$VARVE_LOCK
-  mkdir "$mine" && printf '%s %s %s\n' "$own" "$(start_time "$own")" "$VARVE_LOCK" >"$mine/owner" || die E_LOCKED "cannot lock $store: mkdir $mine failed"
+  mkdir "$mine" && printf '%s %s %s\n' "$own" "$(start_time "$own")" "$VARVE_LOCK" >"$mine/owner" || die E_LOCKED "cannot lock $2: mkdir $mine failed"
   waited=0
   until mv -T "$mine" "$held" 2>/dev/null; do
     if mkdir "$held.brk" 2>/dev/null; then
@@ -183,7 +206,7 @@ take_directory_lock() {
     fi
     if [ "$waited" -ge "$1" ]; then
       rm -rf "$mine"
-      die E_LOCKED "cannot lock $store: another varve works on it (if none does: rm -r $held $held.brk)"
+      die E_LOCKED "cannot lock $2: another varve works on it (if none does: rm -r $held $held.brk)"
     fi
     sleep 1
     waited=$((waited + 1))

@@ -28,4 +28,7 @@ verb_rollback() {
   make_room
   new_generation || exit 1
   printf 'stack %s from %s\n' "$stack" "$to"
+  read_started "$name"
+  [ "$alive" = yes ] || run_generation=0
+  printf 'runs %s\n' "$run_generation"
 }

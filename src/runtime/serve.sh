@@ -12,9 +12,21 @@ answer() (
 
 unframe() { while read -r frame && [ "$frame" -gt 0 ]; do head -c "$frame" || break; done; }
 
+# A boot says its one request on the command line.
+if [ "${5-}" = boot ]; then
+  verb=boot words=$6
+  answer
+  exit
+fi
+
 while read -r verb words; do
   case $verb in
-  survey | engines | usage | receive | activate | converge | rollback | gc | rm | verify | outline | manifest | repair | signatures)
+  # they have the streams of the session for themselves
+  exec | logs)
+    answer
+    exit
+    ;;
+  survey | engines | usage | receive | activate | converge | rollback | gc | rm | verify | outline | manifest | repair | signatures | run | stop | ready | persist | unpersist)
     case $words in
     *' stream') unframe | {
       answer

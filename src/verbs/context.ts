@@ -22,7 +22,9 @@ export type Event =
   | { readonly kind: 'detail'; readonly message: string }
   | { readonly kind: 'scan'; readonly entries: number; readonly bytes: number }
   | { readonly kind: 'send'; readonly contents: number; readonly ofContents: number; readonly sent: number }
-  | { readonly kind: 'step'; readonly step: 'scan' | 'connect' | 'plan' | 'send' | 'apply' | 'done' }
+  | { readonly kind: 'step'; readonly step: 'scan' | 'connect' | 'plan' | 'send' | 'apply' | 'run' | 'done' }
+  /** What containers said, for who must find out why they are not well. */
+  | { readonly kind: 'log'; readonly text: string }
 
 export type Question = { readonly kind: 'password' | 'passphrase' | 'confirm'; readonly prompt: string }
 

@@ -130,7 +130,7 @@ function unconnected({ host }: Target, survey: Survey): Connected {
   const nobody = (): never => {
     throw new VarveError('E_BUG', 'cannot ask the host: this is offline')
   }
-  const session = { ask: nobody, stream: nobody, upload: nobody, roundTrips: () => 0, [Symbol.asyncDispose]: async () => {} } // prettier-ignore
+  const session = { ask: nobody, stream: nobody, upload: nobody, attach: nobody, roundTrips: () => 0, [Symbol.asyncDispose]: async () => {} } // prettier-ignore
   const traffic = (): { sent: number; received: number } => ({ sent: 0, received: 0 })
   return { host, session, traffic, direct: false, survey: async () => survey, [Symbol.asyncDispose]: async () => {} }
 }

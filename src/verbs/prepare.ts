@@ -17,6 +17,7 @@ import type { Manifest } from '../store/manifest.ts'
 import { bundleFor, type Bundle, type ConfigOptions } from './config.ts'
 import { checkTools, type Connected, type Context } from './context.ts'
 import { knownTrees } from './host-trees.ts'
+import { checkPersist, persisted } from './persist.ts'
 import { askSignatures, isAtHand, isSignable } from './signatures.ts'
 import { sizeOf, treeOf, type Layer, type ReadSource } from './read-source.ts'
 import { fitLayers, mostLayers, sameAs, seenOf, splitFlat, timedLayers } from './stack.ts'
@@ -30,6 +31,9 @@ export type ShipOptions = {
   readonly allowDevices: boolean
   readonly mtime: MtimePolicy
   readonly config: ConfigOptions
+  /** Paths in the container that are to outlive its generations, beside those that do. */
+  readonly persist: readonly string[]
+  readonly unpersist: readonly string[]
 }
 
 /** The layers as this host can hold them, and all else that a generation is made of. */
@@ -73,7 +77,8 @@ export async function wantedOn(at: Asked, rootfs: 'overlay' | 'copy' = rootfsOn(
     throw new VarveError('E_EMPTY', 'cannot push the source: it is empty', {
       hint: 'name the directory that holds bin, etc, usr ...',
     })
-  const bundle = await bundleFor(at)
+  const bundle = await bundleFor(at, persisted(at))
+  checkPersist({ layers }, at)
   const configSha256 = sha256(bundle.text('rootfs'))
   if (configSha256 !== at.now.generation?.config) tellOf(bundle, at.context)
   return { layers: await layersOn(at, rootfs), rootfs, bundle, configSha256 }

@@ -24,15 +24,22 @@ import {
   type Shipment,
   type Wanted,
 } from './prepare.ts'
+import { keepPersisted } from './persist.ts'
 import { readSource } from './read-source.ts'
 import { Stopwatch, reportOf, type Report, type Shipped } from './report.ts'
+import { readyOn, runOn, RUN_AS_BEFORE, type RunOptions, type Started } from './run.ts'
 import { seenSize } from './stack.ts'
+
+export type PushOptions = ShipOptions & {
+  /** How what is current then is to run; it is left as it is, when undefined. */
+  readonly restart: RunOptions | undefined
+}
 
 /**
  * Throws what the source, the host or the connection has to say; the old generation stays current then. A connection that
  * was lost is made again, with growing patience, and the delta goes on where it was.
  */
-export async function push(options: ShipOptions, context: Context): Promise<Report> {
+export async function push(options: PushOptions, context: Context): Promise<Report> {
   const watch = new Stopwatch()
   using manifest = manifestOf(context)
   await using source = await watch.time('scan', () => readSource(options.source, manifest, context))
@@ -54,7 +61,7 @@ export async function push(options: ShipOptions, context: Context): Promise<Repo
 }
 
 async function pushOnce(
-  given: Pick<At, 'options' | 'context' | 'manifest' | 'watch' | 'source' | 'pool'>,
+  given: Pick<At, 'options' | 'context' | 'manifest' | 'watch' | 'source' | 'pool'> & { readonly options: PushOptions },
   spent: { sent: number; received: number },
 ): Promise<Report> {
   const { options, context, manifest, watch } = given
@@ -69,13 +76,35 @@ async function pushOnce(
     const survey = await connected.survey(options.target.container)
     const at: At = { ...given, connected, survey, now: nowOf(survey, options.target) }
     const wanted = await watch.time('plan', () => wantedOn(at))
+    const restart = options.restart ?? unfinished(at)
+    if (restart !== undefined) await readyFor(wanted, at, restart)
     const done = isCurrent(wanted, at) ? await keepCurrent(wanted, at) : await shipOrCopy(wanted, at)
     manifest.contents.commit(CACHE_LIMIT)
+    const started = restart && (await watch.time('run', () => switchTo(done.generation, at, restart)))
     context.onEvent({ kind: 'step', step: 'done' })
-    return reportOf(at, { watch, ...done })
+    return reportOf(at, { watch, ...done, started })
   } finally {
     traffic()
   }
+}
+
+/** A restart that somebody began and did not end: the container may be down. */
+function unfinished({ now, context }: At): RunOptions | undefined {
+  if (now.container?.service.switching !== true) return undefined
+  context.onEvent({ kind: 'warning', code: 'W_RESTART', message: 'a restart was cut short: it is done now' })
+  return RUN_AS_BEFORE
+}
+
+/** Before anything is sent. A container with a network of its own takes no port of the host. */
+async function readyFor(wanted: Wanted, { connected, options }: At, { engine, health }: RunOptions): Promise<void> {
+  const own = /"type": "network"/.test(wanted.bundle.text('rootfs'))
+  const port = health.kind === 'tcp' && !own ? health.port : undefined
+  await readyOn(connected, { container: options.target.container, engine, port })
+}
+
+async function switchTo(expected: number, at: At, options: RunOptions): Promise<Started> {
+  const { container } = at.options.target
+  return runOn(at.connected, { container, mode: 'switch', expected }, { options, context: at.context })
 }
 
 /** What was typed once is not asked for again when a connection is made again. */
@@ -92,7 +121,7 @@ function remembering(ask: Context['ask']): (tries: number) => Context['ask'] {
 }
 
 type At = Asked & { readonly watch: Stopwatch }
-type Done = Omit<Parameters<typeof reportOf>[1], 'watch'>
+type Done = Omit<Parameters<typeof reportOf>[1], 'watch' | 'started'>
 
 async function keepCurrent(wanted: Wanted, { connected, now, options }: At): Promise<Done> {
   const mounted = now.generation?.rootfs === 'copy' || now.container?.mounted === true
@@ -209,6 +238,7 @@ function receiveWords({ name, size, sha256 }: Upload, { codec, raw, frames }: En
 }
 
 async function activate(wanted: Wanted, number: number, at: At): Promise<void> {
+  await keepPersisted(wanted, at)
   await activateOn(at.connected, {
     container: at.options.target.container,
     store: at.context.store,

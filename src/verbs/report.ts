@@ -3,9 +3,10 @@ import { hostText } from '../model/names.ts'
 import type { Changes, Plan } from '../model/plan.ts'
 import type { Asked, Wanted } from './prepare.ts'
 import { sizeOf } from './read-source.ts'
+import type { Started } from './run.ts'
 import { seenSize } from './stack.ts'
 
-type Part = 'scan' | 'plan' | 'delta' | 'transfer' | 'apply'
+type Part = 'scan' | 'plan' | 'delta' | 'transfer' | 'apply' | 'run'
 
 /** Bytes are exact; `sent` and `received` count the whole session on the wire. Seconds are wall time. */
 export type Report = {
@@ -15,6 +16,10 @@ export type Report = {
   readonly previous: number
   /** Where the generation stands on the host: what an engine is given. */
   readonly bundle: string
+  /** The generation that runs, as far as varve started it. */
+  readonly runs: number | null
+  /** What a push with --restart started. */
+  readonly started: Started | null
   readonly layers: readonly {
     readonly id: string
     readonly origin: string
@@ -42,7 +47,7 @@ export type Shipped = { readonly plan: Plan; readonly delta: number }
 
 export class Stopwatch {
   private readonly started = performance.now()
-  private readonly parts: Record<Part, number> = { scan: 0, plan: 0, delta: 0, transfer: 0, apply: 0 }
+  private readonly parts: Record<Part, number> = { scan: 0, plan: 0, delta: 0, transfer: 0, apply: 0, run: 0 }
 
   async time<Value>(part: Part, work: () => Promise<Value>): Promise<Value> {
     const before = performance.now()
@@ -55,13 +60,14 @@ export class Stopwatch {
 
   seconds(): Report['seconds'] {
     const round = (ms: number): number => Math.round(ms) / 1000
-    const { scan, plan, delta, transfer, apply } = this.parts
+    const { scan, plan, delta, transfer, apply, run } = this.parts
     return {
       scan: round(scan),
       plan: round(plan),
       delta: round(delta),
       transfer: round(transfer),
       apply: round(apply),
+      run: round(run),
       total: round(performance.now() - this.started),
     }
   }
@@ -76,6 +82,7 @@ export function reportOf(
     /** Undefined where the container stands on just this already. */
     readonly changes: Changes | undefined
     readonly generation: number
+    readonly started?: Started | undefined
   },
 ): Report {
   const { options, manifest } = at
@@ -91,6 +98,8 @@ export function reportOf(
     generation: done.generation,
     previous: at.now.container?.current ?? 0,
     bundle: `${at.context.bundles}/${options.target.container}`,
+    runs: done.started?.generation ?? at.now.container?.service.runs?.generation ?? null,
+    started: done.started ?? null,
     layers: layers.map(({ id, origin, history, tree }) => ({
       id,
       origin,

@@ -40,7 +40,10 @@ export type LayerStatus = {
 }
 
 /** What is not as the current generation says. */
-export type Drift = { readonly kind: 'mount' | 'link' | 'layer' | 'running'; readonly message: string }
+export type Drift = {
+  readonly kind: 'mount' | 'link' | 'layer' | 'running' | 'stopped' | 'restart'
+  readonly message: string
+}
 
 /** Throws E_NO_CONTAINER, and what the connection has to say. */
 export async function status(
@@ -106,7 +109,7 @@ function layerStatus(id: string, used: Used, needs: readonly Needs[]): LayerStat
 }
 
 function* driftOf(
-  { current, mounted, linked, generations }: Container,
+  { current, mounted, linked, generations, service }: Container,
   { bundle, layers, running }: Pick<ContainerStatus, 'bundle' | 'layers' | 'running'>,
 ): Generator<Drift> {
   if (current === 0) return
@@ -115,6 +118,8 @@ function* driftOf(
   if (!mounted && generations.find(({ number }) => number === current)?.rootfs === 'overlay')
     yield { kind: 'mount', message: `generation ${current} is not mounted` }
   if (!linked) yield { kind: 'link', message: `${bundle} does not lead to generation ${current}` }
+  if (service.switching) yield { kind: 'restart', message: 'a restart was cut short' }
+  else if (service.wanted && running.length === 0) yield { kind: 'stopped', message: 'it should run, and does not' }
   for (const number of running)
     if (number !== current) yield { kind: 'running', message: `generation ${number} still runs` }
 }

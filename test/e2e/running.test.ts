@@ -67,7 +67,7 @@ test.each(['overlay', 'copy'])('a process on %s keeps all that it sees through p
     code: 'E_BUSY_MOUNT',
     status: 4,
     message: `cannot remove ${name}: a process runs on generation 2`,
-    hint: 'stop the container first, e.g. runc delete -f NAME',
+    hint: 'stop the container first: varve stop HOST:NAME, or as it was started',
   })
   expect(await store()).toBe(running)
 

@@ -168,7 +168,7 @@ describe('with images on one base', () => {
       running: [1],
       drift: [{ kind: 'running', message: 'generation 1 still runs' }],
     })
-    expect(await text('status', host.alias)).toContain('stop the container and start it again')
+    expect(await text('status', host.alias)).toContain('to run the current generation: varve restart ')
     await host.exec('runc delete -f app')
     expect(await one('app')).toMatchObject({ running: [], drift: [] })
   })
