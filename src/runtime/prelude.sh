@@ -160,8 +160,9 @@ take_lock() {
 # What takes long, a stop or a wait for health, does without the store's lock, but not without the container's own (fd 8).
 take_own_lock() {
   held=
+  engine_room
   if has flock; then
-    exec 8>>"$store/c/$1/lock" || die E_LOCKED "cannot lock $1: $store/c/$1 cannot be written"
+    exec 8>>"$room/$1.lock" || die E_LOCKED "cannot lock $1: $room cannot be written"
     flock -w "$2" 8 2>/dev/null || flock -n 8 || die E_LOCKED "cannot lock $1: another varve starts or stops it"
   else
     take_directory_lock "$2" "$store/c/$1"

@@ -32,7 +32,7 @@ verb_run() {
   [ "$uppers" = fresh ] || may_carry
   if [ "$alive" = yes ]; then from=$run_generation from_engine=$run_engine; elif read_switching "$name"; then from=$from_generation; else from=0 from_engine=-; fi
   printf '%s %s %s\n' "$from" "$from_engine" "$to" | put "$store/c/$name/switching" || die_of 'note the restart'
-  : step noted
+  : run noted
   [ "$uppers" = keep ] || drop_lock
   engine_room
   desk=$room/desk.$name
@@ -83,7 +83,7 @@ switch_run() {
       exit 3
     }
   fi
-  : step stopped
+  : run stopped
   if [ "$uppers" = keep ] && [ "$from" != 0 ] && [ "$from" != "$to" ] && ! carry "$name" "$from" "$to"; then
     why="its writable layer cannot be carried over: $(head -n 1 "$desk/err" | tr -c ' -~' ' ')"
     drop_lock
@@ -98,7 +98,7 @@ switch_run() {
     svc_want=up
     write_service "$name"
     rm -f "$store/c/$name/switching"
-    : step switched
+    : run switched
     mark_boot
     printf 'started %s %s %s %s\n' "$run_generation" "$run_engine" "$run_since" "$((up_at - began))"
     printf 'was %s\n' "$before"
@@ -114,7 +114,7 @@ start_one() {
   log_from=$(stat -c %s "$log" 2>/dev/null) || log_from=0
   if said=$(launch "$name" "$1" "$2"); then
     read_started "$name"
-    : step started
+    : run started
     return 0
   fi
   why=$(printf '%s\n' "$said" | sed -n 's/^die E_[A-Z_]* cannot start [^:]*: //p' | tail -n 1)
