@@ -183,10 +183,11 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
 
   add('rm', 'remove a container and its generations')
     .argument('<target>', TARGET)
-    .action(async (target: string, flags: CommonOptions) => {
+    .option('--data', 'and what it persisted')
+    .action(async (target: string, flags: CommonOptions & { data?: true }) => {
       const parsed = parseTarget(target)
       const { context, output } = started(flags)
-      output.data(await rm(parsed, context), render.removed)
+      output.data(await rm({ target: parsed, data: flags.data === true }, context), render.removed)
     })
 
   add('cache', 'what is kept here of what was sent, to make the next delta small')

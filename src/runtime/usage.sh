@@ -12,7 +12,7 @@ verb_usage() {
   done | who_holds
   for measured in "$store"/c/*; do
     is_name "${measured##*/}" && [ -d "$measured" ] || continue
-    printf 'own %s %s %s\n' "${measured##*/}" "$(disk_of "$measured/up" "$measured/data")" "$(disk_of "$measured/bundle")"
+    printf 'own %s %s %s\n' "${measured##*/}" "$(disk_of "$measured/up" "$measured/data" "$measured/log")" "$(disk_of "$measured/bundle")"
     for record in "$measured"/gen/*; do
       is_number "${record##*/}" && read_record "${measured##*/}" "${record##*/}" && [ -n "$gen_seen" ] || continue
       printf 'seen %s %s %s\n' "${measured##*/}" "${record##*/}" "$gen_seen"
