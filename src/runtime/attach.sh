@@ -14,7 +14,7 @@ inside() {
   # it would run the command as root
   crun) set -- crun --root "$room/crun" exec --user "$cfg_uid:$cfg_gid" "$called" "$@" ;;
   podman) set -- podman exec --interactive "$called" "$@" ;;
-  *) die E_NO_ENGINE "cannot run a command in $called: systemd-nspawn has no way to" ;;
+  *) exit 1 ;;
   esac
   apart
   # shellcheck disable=SC2086 # words
@@ -34,6 +34,7 @@ verb_exec() {
   done
   read_started "$name"
   [ "$alive" = yes ] || die E_NOT_RUNNING "cannot run a command in $name: it does not run"
+  [ "$run_engine" != nspawn ] || die E_NO_ENGINE "cannot run a command in $name: systemd-nspawn has no way to"
   printf 'ok\n'
   inside "$name" '' "$@"
 }

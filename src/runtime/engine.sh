@@ -129,19 +129,18 @@ launch_nspawn() {
   else
     [ "$cfg_uid" = 0 ] || die E_CONFIG "cannot start $name with systemd-nspawn: its config.json is not made for it (ociVersion is not 1.0.0) and its user is not root"
     read_config "$name" "$number" nspawn
-    eval "set -- --directory=\"\$bundle/rootfs\" --as-pid2 --console=pipe $nspawn_options -- $nspawn_words"
+    eval "set -- --directory=\"\$bundle/rootfs\" --console=pipe $nspawn_options -- $nspawn_words"
   fi
-  case $cfg_signal in [0-9]*) signal=$cfg_signal ;; *) signal=SIG$cfg_signal ;; esac
   # what a shell starts by & would never hear an interrupt or a quit
   rm -f "$room/$name.pid"
   (detached --fork /bin/sh -c 'echo "$$" >"$0" && exec "$@"' "$room/$name.pid" \
-    systemd-nspawn --quiet --register=no --keep-unit --link-journal=no --kill-signal="$signal" --machine="$name" "$@") </dev/null >&7 2>&1 7>&- 8>&- 9>&-
+    systemd-nspawn --quiet --register=no --keep-unit --link-journal=no --machine="$name" "$@") </dev/null >&7 2>&1 7>&- 8>&- 9>&-
   until [ -s "$room/$name.pid" ]; do nap; done
-  pid=$(cat "$room/$name.pid")
-  run_pid=$pid run_start=$(start_time "$pid") waited=0
-  until payload_of nspawn "$pid" && [ -n "$payload" ]; do
+  parent=$(cat "$room/$name.pid")
+  run_pid=$parent run_start=$(start_time "$parent") waited=0
+  until pid=$(payload_of "$parent") && [ -n "$pid" ]; do
     is_alive && [ "$waited" -lt 100 ] || {
-      kill -KILL "$pid" 2>/dev/null
+      kill -KILL "$parent" 2>/dev/null
       return 1
     }
     waited=$((waited + 1))
@@ -149,14 +148,14 @@ launch_nspawn() {
   done
 }
 
-nap() { sleep 0.1 2>/dev/null || sleep 1; }
-
-# Sets payload to the first process of the container: systemd-nspawn stands before its own.
+# systemd-nspawn stands before its own: its child that is the first process of a namespace.
 payload_of() {
-  payload=$2
-  [ "$1" = nspawn ] || return 0
-  payload=$(sed 's/^\([0-9]*\) .*) . \([0-9]*\) .*/\1 \2/' /proc/[0-9]*/stat 2>/dev/null | awk -v parent="$2" '$2 == parent { print $1; exit }')
+  grep -l "^PPid:.$1\$" /proc/[0-9]*/status 2>/dev/null | while read -r child; do
+    ! grep -q '^NSpid:.*[[:space:]]1$' "$child" || printf '%s\n' "$child" | cut -d/ -f3
+  done
 }
+
+nap() { sleep 0.1 2>/dev/null || sleep 1; }
 
 # stop_running NAME SECONDS: what read_started found is asked to end, then killed, then cleaned away.
 stop_running() {
@@ -180,8 +179,8 @@ signal_running() {
   case $run_engine in
   runc | crun) oci_tool "$run_engine" kill "$1" "$2" ;;
   podman) ask_engine podman kill --signal "$2" "$1" ;;
-  # it has its payload's signal from its own command line, and passes on no other
-  nspawn) if [ "$2" = KILL ]; then payload_of nspawn "$run_pid" && kill -KILL "${payload:-$run_pid}"; else kill -TERM "$run_pid"; fi ;;
+  # its own process ends with its payload
+  nspawn) kill "-$2" "$run_pid" ;;
   esac >/dev/null 2>&1
 }
 

@@ -46,15 +46,13 @@ holders() {
 
 # The processes of what runs are those in the mount namespace of its first.
 members() {
-  payload_of "$run_engine" "$run_pid"
-  home=$(readlink "/proc/${payload:-0}/ns/mnt") || return 0
+  home=$(readlink "/proc/$run_pid/ns/mnt") || return 0
   # shellcheck disable=SC2012 # what stands there is numbers
   ls -l /proc/[0-9]*/ns/mnt 2>/dev/null | sed -n "s/.* \/proc\/\([0-9]*\)\/ns\/mnt -> $(printf %s "$home" | sed 's/[][]/\\&/g')\$/\1/p"
 }
 
 is_listening() {
-  payload_of "$run_engine" "$run_pid"
-  inodes=$(sockets_on "$1" "${payload:-0}")
+  inodes=$(sockets_on "$1" "$run_pid")
   [ -n "$inodes" ] || return 1
   set --
   for member in $(members); do set -- "$@" "/proc/$member/fd/"; done

@@ -96,8 +96,8 @@ need_persisted() {
   done
 }
 
-# wrote NAME NUMBER: what the container wrote outside its persisted paths; it must not run any more. Mount points, which
-# engines make, and directories do not count. "wrote FILES BYTES REMOVED", and a "wrote-name" for each of the first.
+# wrote NAME NUMBER: what the container wrote outside its persisted paths; it must not run any more. Directories do not
+# count, nor what engines make to mount something there. "wrote FILES BYTES REMOVED", and a "wrote-name" for each of the first.
 wrote() {
   upper=$store/c/$1/up/$2/u
   [ -d "$upper" ] || return 0
@@ -105,13 +105,13 @@ wrote() {
   (
     cd "$upper" || exit
     find . ! -type d -print0 | xargs -0 stat -c '%F/%s/%t:%T/%n' -- 2>/dev/null
-  ) | awk -v targets="$cfg_targets" '
+  ) | awk -v targets="$cfg_targets/etc/hostname$newline/etc/hosts$newline/etc/resolv.conf$newline/etc/mtab$newline/etc/localtime$newline/run/.containerenv" '
     BEGIN { n = split(targets, target, "\n"); for (i = 1; i <= n; i++) is_target["." target[i]] = 1 }
     {
       split($0, part, "/")
       name = substr($0, length(part[1] part[2] part[3]) + 4)
       if (part[1] == "character special file" && part[3] == "0:0") { removed++; next }
-      if (part[1] !~ /file|link|fifo|socket/ || (part[2] == 0 && name in is_target)) next
+      if (part[1] !~ /file|link|fifo|socket/ || ((part[2] == 0 || part[1] ~ /link/) && name in is_target)) next
       files++
       bytes += part[1] ~ /^regular/ ? part[2] : 0
       if (files <= 1000) print substr(name, 3) > "/dev/stderr"

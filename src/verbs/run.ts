@@ -119,13 +119,22 @@ export async function runOn(
   return done
 }
 
-/** What would stand against a start, before anything is sent; the engine. Throws E_NO_ENGINE, E_RUNNING, E_PORT. */
+/** What would stand against a start, before anything is sent. Throws E_NO_ENGINE, E_RUNNING, E_PORT. */
 export async function readyOn(
   connected: Connected,
-  { container, engine, port }: { readonly container: string; readonly engine: Engine | undefined; readonly port: number | undefined }, // prettier-ignore
-): Promise<Engine> {
+  container: string,
+  { engine, port, health }: Pick<RunOptions, 'engine' | 'health'> & { readonly port: number | undefined },
+): Promise<void> {
   const { records } = await connected.session.ask(['ready', container, engine ?? '-', String(port ?? '-')])
-  return engineOf(records.find((words) => words[0] === 'engine')?.[1])
+  const found = engineOf(records.find((words) => words[0] === 'engine')?.[1])
+  if (found === 'nspawn' && health.kind === 'command')
+    throw new VarveError(
+      'E_NO_ENGINE',
+      `cannot check the health of ${container} by a command: systemd-nspawn has no way to`,
+      {
+        hint: 'use --health-tcp PORT, or another --engine',
+      },
+    )
 }
 
 function healthWord(health: Health): string {

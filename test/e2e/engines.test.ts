@@ -1,4 +1,4 @@
-// runc and crun run what was pushed: started, restarted, judged, gone back from and stopped, and what it says and leaves.
+// Each engine runs what was pushed: started, restarted, judged, gone back from and stopped, and what it says and leaves.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -14,6 +14,8 @@ import { workFor, type Work } from '../fixture/work.ts'
 const variants = [
   { engine: 'runc', become: 'sudo', userland: 'debian' },
   { engine: 'crun', become: 'root', userland: 'debian', strip: ['flock', 'runc'] },
+  { engine: 'podman', become: 'sudo', userland: 'engines', cgroup: 1 },
+  { engine: 'nspawn', become: 'root', userland: 'engines', cgroup: 2 },
 ] as const
 
 describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
@@ -21,7 +23,8 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
   let work: Work
   const target = (): string => `${host.alias}:web`
   const write = (text: string): void => writeFileSync(join(work.rootfs, 'srv/index.html'), text)
-  const push = (...more: string[]): string[] => work.push('web', ...serving(8080), ...more)
+  const own = ['podman', 'nspawn'].includes(engine) ? ['--engine', engine] : []
+  const push = (...more: string[]): string[] => work.push('web', ...serving(8080), ...own, ...more)
   const well = ['--restart', '--health-tcp', '8080', '--health-timeout', '3']
   const run = <Data>(...words: string[]): Promise<Data> => varveData<Data>([...words, ...work.common])
   const told = ([verb = '', ...words]: string[], input?: Buffer): Promise<Ran> =>
@@ -29,6 +32,12 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
   const status = async (): Promise<ContainerStatus> =>
     (await run<Status>('status', target())).containers[0] ?? expect.fail()
   const sh = async (command: string): Promise<string> => (await host.exec(command)).stdout.toString()
+  const first = async (): Promise<string> => String((await status()).service.runs?.pid)
+  /** systemd-nspawn has no way to run a command in what it runs. */
+  const inside = async (script: string): Promise<unknown> =>
+    engine === 'nspawn'
+      ? sh(`nsenter --target ${await first()} --mount --root --wd sh -c '${script}'`)
+      : told(['exec', target(), '--', 'sh', '-c', script])
 
   beforeAll(async () => {
     host = await startHost(options)
@@ -52,7 +61,7 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
   })
 
   test('what runs has descriptors 0 to 2 only, no lock, no signal ignored, and a log of its own', async () => {
-    const pid = (await status()).service.runs?.pid
+    const pid = await first()
     expect(await sh(`ls /proc/${pid}/fd | sort -n | tr '\\n' ' '; umask 022; grep -o 'SigIgn.*' /proc/${pid}/status`)).toMatch(/^0 1 2 (10 )?SigIgn:\t000000000000000[04]\n$/) // prettier-ignore
     expect(await sh(`readlink /proc/${pid}/fd/0; grep -c VARVE_LOCK /proc/*/environ | grep -v ':0$'`)).toBe(
       '/dev/null\n',
@@ -61,7 +70,14 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
     expect(await sh('stat -c "%a %u" /var/lib/varve/c/web/log/1')).toBe('600 0\n')
   })
 
-  test('exec runs a command in it, with its streams and its exit status', async () => {
+  test.runIf(engine === 'nspawn')('exec is refused where the engine has no way', async () => {
+    const refused = await varveError(['exec', target(), ...work.common, '--', 'true'])
+    expect(refused).toMatchObject({ code: 'E_NO_ENGINE', status: 4 })
+    for (const words of [push('--restart'), ['restart', target(), ...own, ...work.common]])
+      expect(await varveError([...words, '--health-cmd', 'true'])).toMatchObject({ code: 'E_NO_ENGINE', status: 4 })
+  })
+
+  test.skipIf(engine === 'nspawn')('exec runs a command in it, with its streams and its exit status', async () => {
     const odd = `it's "$HOME" \\ é\n  x`
     const ran = await told(['exec', target(), '--', 'sh', '-c', 'printf %s "$1" >&2; id -u; cat; exit 7', 'sh', odd])
     expect(ran).toEqual({ status: 7, stdout: '0\n', stderr: odd })
@@ -73,7 +89,7 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
     write('two!\n')
     expect((await varve(push())).stdout).toContain(`generation 1 runs on; to run this one: varve restart ${target()}\n`)
     expect(await answer(host, 8080)).toBe('one\n')
-    await told(['exec', target(), '--', 'sh', '-c', 'echo data >/srv/own; echo "a b" >"/odd name"; busybox mkdir /new; busybox rm /etc/group']) // prettier-ignore
+    await inside('echo data >/srv/own; echo "a b" >"/odd name"; busybox mkdir /new; busybox rm /etc/group') // prettier-ignore
     const { generation, previous, started } = await varveData<Report>(push(...well))
     expect({ generation, previous }).toEqual({ generation: 2, previous: 2 })
     expect(started).toMatchObject({ generation: 2, previous: 1 })
@@ -99,13 +115,14 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
     ],
     ['does not succeed', () => serving(8080), ['--health-cmd', 'cat /no/such'], 'its health command did not succeed within 2 s'], // prettier-ignore
     ['ends', () => ['--cmd', 'sh', '--cmd=-c', '--cmd', 'echo last words; exit 1'], [], 'it ended'],
-    ['cannot be started', () => ['--cmd', 'nonsense'], [], `${engine} refuses it: `],
+    ['cannot be started', () => ['--cmd', 'nonsense'], [], engine === 'nspawn' ? 'it ended' : `${engine} refuses it: `], // prettier-ignore
   ])('what %s is given up, and what ran runs again with what it wrote', async (_, cmd, health, why) => {
+    if (engine === 'nspawn' && health.includes('--health-cmd')) return
     write(`worse ${why}\n`)
     const { service, current } = await status()
     const mark = `mark ${performance.now()}`
-    await told(['exec', target(), '--', 'sh', '-c', `echo ${mark} >/srv/mark`])
-    const ran = await varve(work.push('web', ...cmd(), '--restart', '--health-timeout', '2', ...health))
+    await inside(`echo ${mark} >/srv/mark`)
+    const ran = await varve(work.push('web', ...cmd(), ...own, '--restart', '--health-timeout', '2', ...health))
     expect(ran.status).toBe(7)
     const next = Number(/cannot run generation (\d+) of web/.exec(ran.stderr)?.[1])
     expect(ran.stderr).toContain(`==> log of generation ${next}\n`)
@@ -143,9 +160,7 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
 
   test('a restart that was cut short is finished by the next push', async () => {
     const { current } = await status()
-    await sh(
-      `echo "${current} ${engine} ${current}" >/var/lib/varve/c/web/switching; kill -KILL $(cat /run/varve/web.pid)`,
-    )
+    await sh(`echo "${current} ${engine} ${current}" >/var/lib/varve/c/web/switching; kill -KILL ${await first()}`)
     await until(async () => (await status()).running.length === 0)
     expect((await status()).drift).toEqual([{ kind: 'restart', message: 'a restart was cut short' }])
     const ran = await varve(push())
@@ -157,7 +172,7 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
   })
 
   test('what dies should run, and start runs it', async () => {
-    await sh('kill -KILL $(cat /run/varve/web.pid)')
+    await sh(`kill -KILL ${await first()}`)
     await until(async () => (await status()).running.length === 0)
     expect((await status()).drift).toEqual([{ kind: 'stopped', message: 'it should run, and does not' }])
     expect(await varveError(['exec', target(), ...work.common, '--', 'true'])).toMatchObject({ code: 'E_NOT_RUNNING', status: 4 })
@@ -176,8 +191,17 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
     expect(deafNow).toMatchObject({ running: [], drift: [], service: { wanted: false, stopSeconds: 2 } })
   })
 
-  test('a name that runs outside varve is refused', async () => {
-    await run('rm', `${host.alias}:deaf`)
+  test.runIf(engine === 'podman')('a container of podman that varve did not make is refused by name', async () => {
+    await sh('podman create --name deaf --rootfs /tmp true')
+    expect(await varveError(['start', `${host.alias}:deaf`, ...own, ...work.common])).toMatchObject({
+      code: 'E_RUNNING',
+      status: 4,
+      message: 'cannot start deaf: podman has a container of that name that varve did not make',
+    })
+    await sh('podman rm -f deaf')
+  })
+
+  test.skipIf(own.length > 0)('a name that runs outside varve is refused', async () => {
     await varveData(work.push('other', '--cmd', 'sleep', '--cmd', '300'))
     await sh(`cd /var/lib/machines/other && ${engine} create other </dev/null >/dev/null 2>&1 && ${engine} start other`)
     expect(await varveError(['start', `${host.alias}:other`, ...work.common])).toMatchObject({
@@ -188,12 +212,17 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
     await sh(`${engine} delete -f other`)
     await run('start', `${host.alias}:other`)
     await run('stop', `${host.alias}:other`, '--stop-timeout', '0')
+    await run('rm', `${host.alias}:other`)
   })
 
   test('nothing is left of what was stopped and removed', async () => {
     await run('stop', target())
     expect(await answer(host, 8080)).toBeUndefined()
-    for (const name of ['web', 'other']) await run('rm', `${host.alias}:${name}`)
-    expect(await sh(`ls /run/varve/${engine}; ps -e -o args= | grep -v 'ps -e' | grep 'log[.]sh'`)).toBe('')
+    for (const name of ['web', 'deaf']) await run('rm', `${host.alias}:${name}`)
+    expect(
+      await sh(
+        `ls /run/varve/${engine} 2>/dev/null; podman ps -aq 2>/dev/null; ps -e -o args= | grep -v 'ps -e' | grep 'log[.]sh'`,
+      ),
+    ).toBe('')
   })
 })
