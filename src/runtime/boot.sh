@@ -9,13 +9,14 @@ verb_boot() {
   for known in "$store"/c/*; do
     known=${known##*/}
     is_name "$known" && [ -e "$store/c/$known/current" ] || continue
-    said=$("boot_$1" "$known") || lame="$lame $known"
-    case $said in
-    *'die '*) printf '%s: %s\n' "$known" "${said##*die E_[A-Z]* }" && lame="$lame $known" ;;
-    *'failed '*) printf '%s: %s\n' "$known" "$(printf '%s\n' "$said" | sed -n 's/^failed [0-9]* [0-9]* [a-z]* //p')" && lame="$lame $known" ;;
-    esac
+    said=$("boot_$1" "$known") || said="$said${newline}die E_BUG the runtime failed"
+    why=$(printf '%s\n' "$said" | sed -n 's/^die E_[A-Z_]* //p; s/^failed [0-9]* [0-9]* [a-z]* //p' | head -n 1)
+    [ -z "$why" ] || {
+      printf '%s: %s\n' "$known" "$why"
+      lame="$lame $known"
+    }
   done
-  [ -z "$lame" ] || die E_START "cannot $1 all containers:$lame"
+  [ -z "$lame" ] || exit 1
 }
 
 boot_start() {
