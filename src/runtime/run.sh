@@ -20,7 +20,8 @@ verb_run() {
   [ "$6" = - ] || svc_boot=$6
   read_started "$name"
   if [ "$manner" = start ] && [ "$alive" = yes ] && [ "$run_generation" != "$to" ]; then die E_RUNNING "cannot start $name: generation $run_generation runs"; fi
-  if [ "$manner" != restart ] && [ "$alive" = yes ] && [ "$run_generation" = "$to" ]; then
+  # what was started by a run that was cut short was never judged: it is started again
+  if [ "$manner" != restart ] && [ "$alive" = yes ] && [ "$run_generation" = "$to" ] && ! read_switching "$name"; then
     svc_want=up
     write_service "$name"
     mark_boot
@@ -30,7 +31,7 @@ verb_run() {
   converge "$name" || exit 1
   may_start "$to"
   [ "$uppers" = fresh ] || may_carry
-  if [ "$alive" = yes ]; then from=$run_generation from_engine=$run_engine; elif read_switching "$name"; then from=$from_generation; else from=0 from_engine=-; fi
+  if read_switching "$name"; then from=$from_generation; elif [ "$alive" = yes ]; then from=$run_generation from_engine=$run_engine; else from=0 from_engine=-; fi
   printf '%s %s %s\n' "$from" "$from_engine" "$to" | put "$store/c/$name/switching" || die_of 'note the restart'
   : run noted
   [ "$uppers" = keep ] || drop_lock
