@@ -91,12 +91,13 @@ export function encodeDelta(plan: Plan, options: DeltaOptions): Encoded {
   }
   async function* all(): AsyncGenerator<Uint8Array> {
     const whole = plan.steps.reduce((sum, step) => sum + (step.kind === 'send' && !said.has(step.entry.path) ? step.entry.size : 0), 0) // prettier-ignore
-    const small = [...ways.patched.values()].reduce((sum, { patch }) => sum + sizeOfPatch(patch), 0)
+    const small = (same?.text.length ?? 0) + [...ways.patched.values()].reduce((sum, { patch }) => sum + sizeOfPatch(patch), 0) // prettier-ignore
+    const headers = left.steps.length * HEADER
     // programs are compressed in another way than what is said about them, where there are enough of either
     if (whole > ENOUGH && small > ENOUGH) {
       yield* packed(words(), small, false)
-      yield* packed(files(), whole, options.x86 === true)
-    } else yield* packed(joined(words(), files()), whole + small, options.x86 === true && whole > ENOUGH)
+      yield* packed(files(), whole + headers, options.x86 === true)
+    } else yield* packed(joined(words(), files()), whole + small + headers, options.x86 === true && whole > ENOUGH)
     for await (const { frame, size } of framesOf(ways, options)) {
       frames.push({ size: frame.length, raw: size })
       options.onProgress?.((told += size))
@@ -112,6 +113,8 @@ export function encodeDelta(plan: Plan, options: DeltaOptions): Encoded {
 }
 
 const ENOUGH = 64 << 10
+/** About what tar has for an entry. */
+const HEADER = 1024
 
 async function* joined(...sources: readonly AsyncIterable<Uint8Array>[]): AsyncGenerator<Uint8Array> {
   for (const source of sources) yield* source

@@ -37,6 +37,7 @@ export type Tools = {
       | 'zstd'
       | 'xz'
       | 'gzip'
+      | 'xz_x86'
       | 'getfattr'
       | 'flock'
       | 'perl'

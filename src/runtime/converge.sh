@@ -46,7 +46,7 @@ check_bundle_link() {
 
 link_bundle() {
   [ "$(readlink "$bundles/$1")" != "$store/c/$1/bundle/$2" ] || return 0
-  ln -s "$store/c/$1/bundle/$2" "$bundles/.varve.$1.$$" && mv -T "$bundles/.varve.$1.$$" "$bundles/$1" && sync "$bundles" ||
+  mkdir -p "$bundles" && ln -s "$store/c/$1/bundle/$2" "$bundles/.varve.$1.$$" && mv -T "$bundles/.varve.$1.$$" "$bundles/$1" && sync "$bundles" ||
     die E_IO "cannot link $bundles/$1"
 }
 

@@ -28,11 +28,12 @@ while (defined(my $old = readline $in{list})) {
   $words =~ /^\d{1,15}(?: \d{1,15}){5}(?: \d{1,9}:\d{1,9}:\d{1,9}(?:,\d{1,9}:\d{1,9}:\d{1,9}){0,15}){0,2}\z/ or bad $new;
   my ($size, $ops, $gaps, $kinds, $differences, $literals, @loaded) = split / /, $words;
   my @op = unpack "w*", take("ops", $ops, $new);
-  my @gap = unpack "w*", take("gaps", $gaps, $new);
+  my @gap;
   my $kind = take("kinds", $kinds, $new);
-  my @difference = unpack "V*", take("differences", $differences, $new);
+  my $difference = take("differences", $differences, $new);
   my $n = @op / 4;
-  $n == int $n && length $kind == (@loaded ? @gap : 0) && @difference == (@loaded ? $kind =~ tr/\0// : @gap) && @loaded != 1 or bad $new;
+  my $all = @loaded ? length $kind : $differences / 4;
+  $n == int $n && $differences == 4 * (@loaded ? $kind =~ tr/\0// : $all) && @loaded != 1 && (@loaded || $kind eq "") or bad $new;
   my ($made, $left) = (0, $literals);
   for my $i (0 .. 2 * $n - 1) { $op[$i] <= 1 << 30 or bad $new; $made += $op[$i] }
   for my $i (0 .. $n - 1) { $op[$n + $i] <= 1 << 20 or bad $new; $left -= $op[$i] }
@@ -71,19 +72,26 @@ while (defined(my $old = readline $in{list})) {
     my ($literal, $length, $count) = @op[$i, $n + $i, 3 * $n + $i];
     my ($v, undef, $shift, $at) = @{ $piece[$i] };
     print $out take("literals", $literal, $new) or die "stage/c/$new: $!\n" if $literal;
-    $g + $count <= @gap or bad $new;
+    # as many as are needed: all of a large program would take more memory than the rest
+    while (@gap < $count) {
+      my $bytes = take("gaps", $gaps < 65536 ? $gaps : 65536, $new);
+      $gaps -= length $bytes;
+      while ($bytes ne "" && ord(substr $bytes, -1) > 127) { $gaps-- > 0 or bad $new; $bytes .= take("gaps", 1, $new) }
+      $bytes ne "" or bad $new;
+      push @gap, unpack "w*", $bytes;
+    }
     seek $from, $at, 0;
     my $piece;
     (read($from, $piece, $length) || 0) == $length or bad $new;
     my ($p, @how) = (0, @loaded ? unpack "C$count", substr $kind, $g, $count : ());
     eval {
       use integer;
-      for my $gap (@gap[$g .. $g + $count - 1]) {
+      for my $gap (splice @gap, 0, $count) {
         my $word = unpack "l<", substr $piece, $p += $gap, 4;
         if (my $how = shift @how) {
           my $to = ($how < 3 ? $v + $p + ($how < 2 ? 4 : 0) + $word : ($word & 0xffffffff) + ($how > 3 ? $base : 0)) >> 4;
           $word += vec($shifts, $to < 0 ? 0 : $to > $last ? $last : $to, 32) - ($how < 3 ? $shift : $how > 3 ? $moved : 0);
-        } else { $word += $difference[$d++] }
+        } else { $word += unpack "V", substr $difference, 4 * $d++, 4 }
         substr $piece, $p, 4, pack "V", $word & 0xffffffff;
         $p += 4;
       }
@@ -92,6 +100,7 @@ while (defined(my $old = readline $in{list})) {
     $g += $count;
     print $out $piece or die "stage/c/$new: $!\n";
   }
+  $gaps == 0 && @gap == 0 && $g == $all && 4 * $d == $differences or bad $new;
   for (; $left > 0; $left -= 1 << 20) { print $out take("literals", $left < 1 << 20 ? $left : 1 << 20, $new) or die "stage/c/$new: $!\n" }
   close $out or die "stage/c/$new: $!\n";
 }

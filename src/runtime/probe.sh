@@ -13,6 +13,10 @@ verb_probe() {
   if zstd -H 2>&1 | grep -q -e --patch-from; then say patch_from yes; else say patch_from no; fi
   if cp --help 2>&1 | grep -q -e --attributes-only; then say attributes yes; else say attributes no; fi
   if grep -qw overlay /proc/filesystems 2>/dev/null || modprobe -n overlay 2>/dev/null; then say overlay yes; else say overlay no; fi
+  # a word that went through the filter for x86 programs, which BusyBox's xz may lack
+  word='\375\067\172\130\132\000\000\001\151\042\336\066\002\001\004\000\041\001\014\000\326\174\030\257\001\000\004\150\145\154\154\157\000\000\000\000\206\246\020\066\000\001\031\005\274\350\354\313\220\102\231\015\001\000\000\000\000\001\131\132'
+  # shellcheck disable=SC2059 # the word is one of escapes
+  if [ "$(printf "$word" | xz -dc 2>/dev/null)" = hello ]; then say xz_x86 yes; else say xz_x86 no; fi
   # words are little-endian here, and od can tell them
   if has gzip && [ "$(printf '\001\000\000\000' | od -An -tu4 2>/dev/null | tr -d ' ')" = 1 ]; then say signatures yes; else say signatures no; fi
   at=$store

@@ -6,13 +6,16 @@ import type { Upload as Begun } from '../store/uploads.ts'
 import type { Connected } from './context.ts'
 import type { Asked, Now } from './prepare.ts'
 
-/** Spools a delta on the host, going on with what a push that was cut left there. `make` gives its bytes, anew each time. */
+/** Gives a delta's bytes, anew each time; `note` remembers what it was made with, should the connection be lost. */
+export type MakeDelta = (begun: Begun, note: (madeWith: string) => void) => Promise<AsyncIterable<Uint8Array>>
+
+/** Spools a delta on the host, going on with what a push that was cut left there. */
 export async function uploadTo(
   { connected, manifest, context }: Pick<Asked, 'connected' | 'manifest' | 'context'>,
   delta: {
     readonly tree: string
     readonly base: string | undefined
-    readonly make: (begun: Begun, note: (madeWith: string) => void) => Promise<AsyncIterable<Uint8Array>>
+    readonly make: MakeDelta
   },
 ): Promise<Upload> {
   const { uploads } = manifest

@@ -40,7 +40,7 @@ export async function deltaOf(
     contents,
     ways,
     old,
-    x86: survey.tools.machine === 'x86_64',
+    x86: survey.tools.machine === 'x86_64' && survey.tools.has('xz_x86'),
     ...(plan.base !== undefined &&
     reuse === 'all' &&
     !connected.direct &&

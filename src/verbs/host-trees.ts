@@ -30,6 +30,8 @@ const ENTRY_GAIN = 32
 const SHRUNK = 1 / 4
 /** Where a container's own tree holds nothing of the source, its files are references for new ones all the same. */
 const LEAST_SHARE = 1 / 8
+/** A stack that holds something is worth this much on its own: containers that stand on one layer share it on the host's disk. */
+const LEAST_GAIN = 2048
 /** Lines are looked for in so many trees of the host that are known, beside the source's. */
 const MOST_KNOWN = 12
 
@@ -40,8 +42,9 @@ const asked = new WeakSet<Survey>()
 
 /**
  * The host's trees whose entries are known here. Of the others it is asked what matters for these layers: what their
- * container stands on, and stacks that hold what nothing else holds, where to know them is worth more than it costs. It
- * takes two round trips, and a third where a host said something else than what its tree's id says.
+ * container stands on, and stacks that hold what nothing else holds, where to know them is worth more than it costs; then
+ * the same again for contents that are still nowhere. Each takes two round trips at most, and one more where a host said
+ * something else than what its tree's id says.
  */
 export async function knownTrees(layers: readonly Layer[], at: At): Promise<string[]> {
   const { connected, survey, manifest } = at
@@ -50,13 +53,14 @@ export async function knownTrees(layers: readonly Layer[], at: At): Promise<stri
   if (survey.epoch === undefined) return []
   const name = hostText(connected.host)
   const held = manifest.holdings(name, survey.epoch) ?? survey.trees
-  if (!asked.has(survey)) await learn(held, layers, at)
+  if (!asked.has(survey) && (await learn(held, layers, at))) await learn(held, layers, at)
   asked.add(survey)
   manifest.keepHoldings(name, survey.epoch, held)
   return held.filter((id) => manifest.summary(id) !== undefined)
 }
 
-async function learn(held: readonly string[], layers: readonly Layer[], at: At): Promise<void> {
+/** Whether more is known than before. */
+async function learn(held: readonly string[], layers: readonly Layer[], at: At): Promise<boolean> {
   const { connected, manifest } = at
   const isUnknown = (id: string): boolean => held.includes(id) && manifest.summary(id) === undefined
   const own = (at.now.generation?.stack ?? []).filter(isUnknown)
@@ -64,7 +68,7 @@ async function learn(held: readonly string[], layers: readonly Layer[], at: At):
   const trees = layers.map((layer) => layer.tree())
   const known = held.filter((id) => !isUnknown(id))
   const wanted = wantedOf(trees, known, manifest)
-  if (own.length === 0 && wanted.size === 0) return
+  if (known.length === held.length || (own.length === 0 && wanted.size === 0)) return false
   const sample = sampleOf(wanted)
   const { records, payload } = await connected.session.ask([
     'outline',
@@ -72,16 +76,21 @@ async function learn(held: readonly string[], layers: readonly Layer[], at: At):
     ...stacks.map((stack) => stack.join(',') || '-'),
   ])
   const likely = readLikely(records, (await unpacked(payload)).toString('latin1'))
+  const contents = [...wanted.values()].reduce((sum, size) => sum + size, 0) * SHRUNK
   const entries = trees.reduce((sum, tree) => sum + tree.entries.length, 0)
-  const bytes = [...wanted.values()].reduce((sum, size) => sum + size, 0)
   const texts = [...trees, ...known.slice(0, MOST_KNOWN).map((id) => treeOf(id, manifest))].map(textOf)
   const unknown = likely.flatMap(({ stack, hits, outlines }) => {
-    const share = Math.max(sample.length === 0 ? 1 : hits / sample.length, stack === 1 ? LEAST_SHARE : 0)
+    const share = sample.length === 0 ? 1 : hits / sample.length
+    const gain =
+      stack === 1
+        ? Math.max(share, LEAST_SHARE) * (contents + entries * ENTRY_GAIN)
+        : Math.max(share * (contents + wanted.size * ENTRY_GAIN), LEAST_GAIN)
     const found = outlines.map((outline) => ({ outline, groups: knownGroups(outline, texts) }))
     const lines = found.reduce((sum, { outline, groups }) => sum + outline.group * groups.filter((group) => group === undefined).length, 0) // prettier-ignore
-    return lines * LINE_COST <= share * (bytes * SHRUNK + entries * ENTRY_GAIN) ? found : []
+    return lines * LINE_COST <= gain ? found : []
   })
   await Promise.all(unknown.filter(({ outline }) => isUnknown(outline.id)).map((found) => fetchTree(found, at)))
+  return held.some((id) => !isUnknown(id) && !known.includes(id))
 }
 
 /** What other containers stand on, and each tree that is in none of them for itself; of those only what is not known. */

@@ -12,7 +12,9 @@ export function coresHere(): number {
 
 /** Bytes a second of a link that nothing is known of: what many small hosts have. */
 const USUAL = 1.25e6
-/** For --effort fast: every link is a good one. */
+/** Where links are faster, all that is won is fractions of a second: 100 Mbit/s. */
+const GOOD = 12.5e6
+/** For --effort fast: every link is a very good one. */
 const FAST = 100e6
 /** For --effort max: 64 kbit/s. */
 const SLOW = 8e3
@@ -24,7 +26,8 @@ export function paceFor(at: Asked): Pace {
 
 function knownRate({ context, connected, manifest }: Asked): number | undefined {
   const { effort = 'auto', bytesPerSecond = Infinity } = context
-  const known = { fast: FAST, auto: manifest.uploads.rate(hostText(connected.host)), max: SLOW }[effort]
+  const seen = manifest.uploads.rate(hostText(connected.host))
+  const known = { fast: FAST, auto: seen && Math.min(seen, GOOD), max: SLOW }[effort]
   const most = Math.min(known ?? Infinity, bytesPerSecond)
   return most === Infinity ? undefined : most
 }

@@ -9,7 +9,7 @@ import type { Upload } from '../host/upload.ts'
 import type { Plan } from '../model/plan.ts'
 import { CACHE_LIMIT } from './cache.ts'
 import { connect, manifestOf, type Context } from './context.ts'
-import { activateOn, uploadTo } from './deliver.ts'
+import { activateOn, uploadTo, type MakeDelta } from './deliver.ts'
 import { deltaOf } from './delta.ts'
 import { coresHere, paceFor, paceOf } from './pace.ts'
 import {
@@ -221,14 +221,11 @@ async function sendLayer(
     return { delta: size, taken: Promise.resolve() }
   }
   let delta: Encoded | undefined
-  const upload = await uploadTo(at, {
-    tree: plan.tree,
-    base: plan.base,
-    make: async (begun, note) => {
-      delta = await made(paceOf(begun, at, note))
-      return delta.chunks
-    },
-  })
+  const make = async (...[begun, note]: Parameters<MakeDelta>): ReturnType<MakeDelta> => {
+    delta = await made(paceOf(begun, at, note))
+    return delta.chunks
+  }
+  const upload = await at.watch.time('transfer', () => uploadTo(at, { tree: plan.tree, base: plan.base, make }))
   return { delta: upload.size, taken: session.ask([...receive, ...receiveWords(upload, delta as Encoded)]) }
 }
 

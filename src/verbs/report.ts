@@ -48,13 +48,19 @@ export type Shipped = { readonly plan: Plan; readonly delta: number }
 export class Stopwatch {
   private readonly started = performance.now()
   private readonly parts: Record<Part, number> = { scan: 0, plan: 0, delta: 0, transfer: 0, apply: 0, run: 0 }
+  private within = 0
 
+  /** Of what runs within another, that other is not told. */
   async time<Value>(part: Part, work: () => Promise<Value>): Promise<Value> {
     const before = performance.now()
+    const outer = this.within
+    this.within = 0
     try {
       return await work()
     } finally {
-      this.parts[part] += performance.now() - before
+      const took = performance.now() - before
+      this.parts[part] += took - this.within
+      this.within = outer + took
     }
   }
 

@@ -4,13 +4,16 @@ import { blocksFor, signedSize, type Blocks, type Signed } from '../delta/blocks
 import { hasCode } from '../errors.ts'
 import type { Survey } from '../host/survey.ts'
 import type { Plan, Reference } from '../model/plan.ts'
+import { paceFor } from './pace.ts'
 import type { Asked } from './prepare.ts'
 
 /** Below this a file costs hardly more than the words about another; all together must be worth a round trip. */
 const LEAST_SIZE = 1024
 const LEAST_SUM = 8192
-/** What is not asked for is sent whole: see LARGEST in delta/ways.ts. */
+/** What is larger is sent whole: see delta/ways.ts. */
 const LARGEST = 256 << 20
+/** On links that take more bytes a second a file has arrived before the host has read its old one. */
+const FAST = 20e6
 
 export function isAtHand(sha256: string, { manifest, olds }: Pick<Asked, 'manifest' | 'olds'>): boolean {
   return manifest.contents.has(sha256) || olds?.(sha256) !== undefined
@@ -21,7 +24,7 @@ export function isSignable({ tree, size }: Reference, { tools, trees }: Survey):
   return tools.has('signatures') && tools.has('dd') && size >= LEAST_SIZE && size <= LARGEST && trees.includes(tree)
 }
 
-/** Those of all files that plans refer to and that are not at hand, by SHA-256; in one round trip, or in none. */
+/** Those of all files that plans refer to and that are not at hand, by SHA-256: in one round trip, or in none. */
 export async function askSignatures(plans: readonly Plan[], at: Asked): Promise<ReadonlyMap<string, Signed>> {
   const places = new Map<string, { readonly reference: Reference; places: number }>()
   for (const { steps } of plans)
@@ -32,7 +35,8 @@ export async function askSignatures(plans: readonly Plan[], at: Asked): Promise<
       places.set(reference.sha256, { reference, places: most })
     }
   const files = [...places.values()]
-  if (files.reduce((sum, { reference }) => sum + reference.size, 0) < LEAST_SUM) return new Map()
+  const sum = files.reduce((bytes, { reference }) => bytes + reference.size, 0)
+  if (sum < LEAST_SUM || paceFor(at).bytesPerSecond > FAST) return new Map()
   const asked = files.map(({ reference, places: of }) => ({
     reference,
     blocks: blocksFor(reference.size, { places: of, files: files.length }),
@@ -40,8 +44,8 @@ export async function askSignatures(plans: readonly Plan[], at: Asked): Promise<
   const list = gzipSync(Buffer.from(asked.map(({ reference, blocks }) => wordOf(reference, blocks)).join(''), 'latin1'))
   const payload = await answerTo(list, at)
   // all or nothing: no file of another size than was told can shift those behind it
-  if (payload?.length !== asked.reduce((sum, { reference, blocks }) => sum + signedSize(reference.size, blocks), 0))
-    return new Map()
+  const told = asked.reduce((bytes, { reference, blocks }) => bytes + signedSize(reference.size, blocks), 0)
+  if (payload?.length !== told) return new Map()
   const signed = new Map<string, Signed>()
   let end = 0
   for (const { reference, blocks } of asked) {

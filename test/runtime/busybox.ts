@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { encodeDelta } from '../../src/delta/encode.ts'
+import { NO_WAYS, type Ways } from '../../src/delta/ways.ts'
 import { makePlan } from '../../src/plan/plan.ts'
 import { treeId } from '../../src/store/hash.ts'
 import { baseTrees } from '../fixture/trees.ts'
@@ -18,8 +19,12 @@ export function busyboxShell(): string[] {
   return ['chroot', join(work, 'root'), '/bin/sh']
 }
 
-/** What a host with BusyBox's tar gets to make `to` of `from`. */
-export async function busyboxDelta(from: string, to: string): Promise<Delta> {
+/** What a host with BusyBox's tar gets to make `to` of `from`; `ways` says how files are said. */
+export async function busyboxDelta(
+  from: string,
+  to: string,
+  ways: (base: string) => Ways = () => NO_WAYS,
+): Promise<Delta> {
   const [base, target] = await Promise.all(
     [from, to].map(async (directory) => {
       const tree = await readTree(directory)
@@ -31,6 +36,7 @@ export async function busyboxDelta(from: string, to: string): Promise<Delta> {
   const delta = encodeDelta(plan, {
     tree: target.tree,
     dialect: 'gnu',
+    ways: ways(base.id),
     contents: (file) => readFileSync(join(to, file.path)),
   })
   const chunks: Uint8Array[] = []

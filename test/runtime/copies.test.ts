@@ -1,5 +1,5 @@
 // Patches on a host with neither perl nor python3: what only copies is made by dd, and nothing is made of what is not sound.
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { array, assert, property } from 'fast-check'
@@ -7,9 +7,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { matchBlocks } from '../../src/delta/blocks.ts'
 import { makeCopies } from '../../src/delta/copies.ts'
 import { makePatch } from '../../src/delta/patch.ts'
+import type { Patch } from '../../src/delta/streams.ts'
+import { byteString } from '../../src/model/bytes.ts'
 import { TREE, layOut, madeIn, noise, rebuilt, signatureOf, type Said } from '../delta/patches.ts'
-import { busyboxShell } from './busybox.ts'
-import { ground, runtimeText } from './runtime.ts'
+import { busyboxDelta, busyboxShell } from './busybox.ts'
+import { Bench, ground, runtimeText } from './runtime.ts'
 
 /** The runtime up to its loop, and then but `patched`; dd counts bytes, or does not. */
 const text = `${runtimeText.replace(/^while read -r verb words; do[^]*/m, '')}
@@ -106,7 +108,7 @@ describe.each(hosts)('patched() under $name by $by', ({ shell, run }) => {
     ['that makes another size', { words: line(`tree/${TREE}/root/f0\0x`, 4951, ...own) }],
     ['that copies from behind the end', { old: new Uint8Array(10) }],
     ['that copies from before the beginning', { patch: { ...nothing, ops: Buffer.from([0, 8, 1, 0]) }, now: new Uint8Array(8) }],
-    ['that has differences', { old: noise(9000, 5), now: changed(9000), patch: makePatch(noise(9000, 5), changed(9000)) }],
+    ['that has differences', { old: noise(9000, 5), now: changed(noise(9000, 5)), patch: makePatch(noise(9000, 5), changed(noise(9000, 5))) }],
     ['that counts differences and has none', { patch: { ...nothing, ops: Buffer.from([0, 8, 0, 1]) }, now: new Uint8Array(8) }],
     ['whose copy is too long', { patch: { ...nothing, ops: Buffer.from([0, 0xc0, 0x80, 1, 0, 0]) }, now: new Uint8Array(1_048_577), old: new Uint8Array(2_000_000) }],
     ['whose numbers have no end', { patch: { ...nothing, ops: Buffer.from([0, 8, 0, 0x80]) }, now: new Uint8Array(8) }],
@@ -133,8 +135,66 @@ describe.each(hosts)('patched() under $name by $by', ({ shell, run }) => {
   })
 })
 
-function changed(size: number): Uint8Array {
-  const bytes = Uint8Array.from(noise(size, 5))
-  bytes[4000] = (bytes[4000] ?? 0) ^ 1
-  return bytes
+describe('receive on a host of BusyBox', () => {
+  const old = noise(5000, 6)
+  const now = Buffer.concat([noise(10, 7), old.subarray(0, 4000)])
+  const patch = makeCopies(old, now)
+  let bench: Bench
+  let changedTo: string
+  let shell: string[]
+  beforeAll(async () => {
+    shell = busyboxShell()
+    bench = new Bench()
+    const rootfs = join(bench.work, 'rootfs')
+    changedTo = join(bench.work, 'changed')
+    for (const [directory, contents] of [[rootfs, old], [changedTo, now]] as const) {
+      mkdirSync(join(directory, 'etc'), { recursive: true })
+      writeFileSync(join(directory, 'etc/file'), contents)
+      execFileSync('find', [directory, '-exec', 'touch', '-h', '-d', '@1700000000', '{}', '+'])
+    }
+    await bench.push(rootfs)
+  }) // prettier-ignore
+  afterAll(() => bench.remove())
+  const deliver = async (path: string, file: string, said: Patch): Promise<string> => {
+    const delta = await busyboxDelta(join(bench.work, 'rootfs'), changedTo, (tree) => {
+      const reference = { tree, path: byteString(path), sha256: '', size: 5000 }
+      const good = { reference: { ...reference, path: byteString('etc/file') }, size: now.length, patch }
+      const patched = new Map([[byteString('etc/file'), good]]).set(byteString(file), { reference, size: now.length, patch: said }) // prettier-ignore
+      return { patched, segments: [] }
+    })
+    return bench.deliver(delta, { shell, text: runtimeText, expected: 1, number: 2 })
+  }
+  /** Also where the host's own root is. */
+  const escaped = (): string => execFileSync('find', [ground, '-xdev', '-name', 'escaped']).toString()
+
+  test.each([
+    ['of a path that leaves the tree', '../../../../../../../etc/passwd', 'etc/file', patch],
+    ['of a directory', 'etc', 'etc/file', patch],
+    ['to a path that leaves the stage', 'etc/file', '../../../../escaped', patch],
+    ['to an absolute path', 'etc/file', '/etc/escaped', patch],
+    ['that copies from behind the end', 'etc/file', 'etc/file', makeCopies(noise(9000, 8), noise(9000, 8).subarray(9000 - now.length))], // prettier-ignore
+    ['that has differences', 'etc/file', 'etc/file', makePatch(old, changed(old.subarray(0, 4010)))],
+  ])('refuses a patch %s, and nothing is published', async (_, path, file, said) => {
+    expect(await deliver(path, file, said)).toMatch(
+      /^die E_HASH cannot patch files: the patch of a file is not sound$/m,
+    )
+    expect(escaped()).toBe('')
+    expect((await bench.current()).number).toBe(1)
+    expect(bench.leftovers()).toEqual([])
+  })
+
+  test('refuses a patch that makes another file', async () => {
+    const other = makeCopies(old, Buffer.concat([noise(10, 9), old.subarray(0, 4000)]))
+    expect(await deliver('etc/file', 'etc/file', other)).toMatch(/^die E_HASH cannot publish the tree/m)
+    expect((await bench.current()).number).toBe(1)
+  })
+
+  test('takes a patch that is sound', async () => {
+    expect(await deliver('etc/file', 'etc/file', patch)).toMatch(/^ok\n/m)
+    expect((await bench.current()).number).toBe(2)
+  })
+})
+
+function changed(bytes: Uint8Array): Uint8Array {
+  return bytes.map((byte, i) => (i === 2000 ? byte ^ 1 : byte))
 }
