@@ -77,6 +77,8 @@ is_engine() { case $1 in runc | crun | podman | nspawn | none) ;; *) return 1 ;;
 
 has_engine() { case $1 in nspawn) has systemd-nspawn ;; none | -) return 1 ;; *) has "$1" ;; esac; }
 
+no_engine() { die E_NO_ENGINE "cannot start $1: the host has none of runc, crun, podman and systemd-nspawn"; }
+
 # choose_engine NAME ASKED|- NUMBER: sets engine to what was asked for, what the generation was made for, or the first that the host has.
 choose_engine() {
   engine=$2
@@ -88,8 +90,11 @@ choose_engine() {
     for engine in runc crun podman nspawn -; do ! has_engine "$engine" || break; done
   fi
   case $engine in
-  -) die E_NO_ENGINE "cannot start $1: the host has none of runc, crun, podman and systemd-nspawn" ;;
-  none) die E_NO_ENGINE "cannot start $1: it is kept without an engine" ;;
+  -) no_engine "$1" ;;
+  none)
+    for known in runc crun podman nspawn; do ! has_engine "$known" || die E_NO_ENGINE "cannot start $1: it is kept without an engine"; done
+    no_engine "$1"
+    ;;
   esac
   is_engine "$engine" || die E_PROTO "cannot use an engine: it is none"
   has_engine "$engine" || die E_NO_ENGINE "cannot start $1: the host has no $engine"

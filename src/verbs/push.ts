@@ -99,7 +99,7 @@ function unfinished({ now, context }: At): RunOptions | undefined {
 async function readyFor(wanted: Wanted, { connected, options }: At, { engine, health }: RunOptions): Promise<void> {
   const own = /"type": "network"/.test(wanted.bundle.text('rootfs'))
   const port = health.kind === 'tcp' && !own ? health.port : undefined
-  await readyOn(connected, options.target.container, { engine, port, health })
+  await readyOn(connected, options.target.container, { engine: engine ?? wanted.bundle.engine, port, health })
 }
 
 async function switchTo(expected: number, at: At, options: RunOptions): Promise<Started> {

@@ -36,7 +36,7 @@ afterAll(async () => {
 beforeEach(async () => {
   change()
   await varveData(push())
-  expect(await answer(host, 8080)).toBe(`${round}\n`)
+  await until(async () => (await answer(host, 8080)) === `${round}\n`)
 })
 
 test.each([
