@@ -26,7 +26,7 @@ for version in 22 24; do
 	cp -a bin dist src test package.json tsconfig.json vitest.config.ts "$copy/"
 	ln -s "$home/project/node_modules" "$copy/node_modules"
 	echo "== $("$binaries/node" --version)"
-	if (cd "$copy" && PATH=$binaries:$PATH "$root/test/fixture/run.sh" node_modules/.bin/vitest run test/model test/store test/source test/tar test/e2e/push.test.ts --reporter=dot); then
+	if (cd "$copy" && PATH=$binaries:$PATH "$root/test/fixture/run.sh" node_modules/.bin/vitest run test/model test/store test/source test/tar test/e2e/push.test.ts --reporter=dot --no-color); then
 		echo passed >>"$1"
 	else
 		echo failed >>"$1"

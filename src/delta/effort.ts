@@ -1,4 +1,4 @@
-// Weighs processor time against bytes on a link: which tool makes a delta arrive soonest. Pure; the figures are measured.
+// Weighs processor time against bytes on a link: which tool makes a delta arrive soonest. Pure.
 export type Codec = 'zstd' | 'xz' | 'gzip' | 'none'
 
 export type Tool = { readonly codec: Codec; readonly level: number }
@@ -24,7 +24,7 @@ export function steady(bytesPerSecond: number, cores: number): Pace {
 
 type Measured = Tool & { readonly speed: number; readonly ratio: number }
 
-/** Bytes a second of one core, and what is left of them: a Debian root filesystem of 158 MB on the machine of README's bench. */
+/** Bytes a second of one core, and what is left of them: 60 MB of a Debian tree's tar; gzip's are estimates. */
 const STREAMS: readonly Measured[] = [
   { codec: 'zstd', level: 1, speed: 190e6, ratio: 0.3 },
   { codec: 'zstd', level: 3, speed: 170e6, ratio: 0.265 },
@@ -36,7 +36,7 @@ const STREAMS: readonly Measured[] = [
   { codec: 'gzip', level: 9, speed: 15e6, ratio: 0.298 },
 ]
 
-/** The same of files with their older version as the dictionary, over the pairs of `npm run bench`. */
+/** Estimates of the same, for files with their older version as the dictionary. */
 const AFTER: readonly { readonly level: number; readonly speed: number; readonly ratio: number }[] = [
   { level: 6, speed: 45e6, ratio: 0.06 },
   { level: 9, speed: 30e6, ratio: 0.053 },

@@ -87,12 +87,12 @@ describe.each(['debian', 'busybox'] as const)('push() of a Debian tree from else
     await expectExact()
   })
 
-  test.runIf(userland === 'debian')('with every time changed costs less than half of rsync, which compares all contents', async () => {
+  test('with every time changed costs less than rsync, which compares all contents', async () => {
     change('find . -exec touch -h -d @1700000002 {} +')
     const report = await push('app')
     expect(report.bytes.changed).toBe(0)
-    expect(wire(report)).toBeLessThan(110_000)
-    expect(wire(report)).toBeLessThan((await rsync('/srv/rsync/b', '--checksum')) / 2)
+    expect(wire(report)).toBeLessThan({ debian: 110_000, busybox: 320_000 }[userland])
+    if (userland === 'debian') expect(wire(report)).toBeLessThan((await rsync('/srv/rsync/b', '--checksum')) / 2)
     await expectExact()
   })
 }) // prettier-ignore

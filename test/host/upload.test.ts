@@ -15,10 +15,11 @@ const PERCENT = SIZE / 100
 const WINDOW = 2 << 20
 const spool = join(home, '.cache/varve/spool')
 
-/** What the host has of it, once the command of a lost connection has ended. */
+/** What the host has of it, once the command of a lost connection has ended, which gives its file another name. */
 async function arrived(): Promise<number> {
   for (let last = -1; ;) {
-    const size = readdirSync(spool).reduce((sum, name) => sum + statSync(join(spool, name)).size, 0)
+    const sizes = readdirSync(spool).map((name) => statSync(join(spool, name), { throwIfNoEntry: false })?.size)
+    const size = sizes.reduce<number>((sum, bytes) => sum + (bytes ?? Number.NaN), 0)
     if (size === last) return size
     last = size
     await sleep(60)
