@@ -20,7 +20,7 @@ verb_activate() {
     config_of "$expected"
     [ "$(printf %s "$text" | sed "s|\"$store/c/$name/bundle/$number/rootfs\"|\"rootfs\"|" | sha256sum | cut -c1-64)" = "$config" ] || die E_BASE_MISSING "cannot use config.json of generation $expected: it is another"
   fi
-  need_persisted "$name" "$text"
+  need_persisted "switch $name" "$text"
   new_generation || exit 1
 }
 

@@ -88,11 +88,15 @@ no_persist() {
   die E_PERSIST "cannot persist /$1: $2"
 }
 
-# need_persisted NAME TEXT: a config.json that leaves out a persisted path would leave its data behind without a word.
+# need_persisted ACTION TEXT: a config.json that leaves out a persisted path would leave its data behind without a word.
+# What the current one does not mount either is a push's that came to nothing.
 need_persisted() {
-  read_service "$1"
+  read_service "$name"
+  mounts_now=$(cat "$store/c/$name/bundle/$expected/config.json" 2>/dev/null)
   for path in $svc_persist; do
-    case $2 in *"\"$(data_of "$path")\""*) ;; *) die E_PERSIST "cannot switch $1: its config.json does not mount the persisted $path" ;; esac
+    mount="\"$(data_of "$path")\""
+    case $mounts_now in *"$mount"*) ;; *) continue ;; esac
+    case $2 in *"$mount"*) ;; *) die E_PERSIST "cannot $1: its config.json does not mount the persisted $path" ;; esac
   done
 }
 

@@ -25,6 +25,7 @@ verb_rollback() {
   done
   stack=$gen_stack rootfs=$gen_rootfs config=$gen_config seen=$gen_seen expected=$now number=$(next_of "$name")
   config_of "$to"
+  need_persisted "roll back $name to generation $to" "$text"
   make_room
   new_generation || exit 1
   printf 'stack %s from %s\n' "$stack" "$to"

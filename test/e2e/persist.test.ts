@@ -73,7 +73,7 @@ describe.each(['overlay', 'copy'])('on %s', (name) => {
     expect(started).toMatchObject({ generation: 2, previous: 1 })
     expect(started?.wrote).toEqual(name === 'copy' ? null : { files: 1, bytes: 5, removed: 0, names: ['etc/own'] })
     await inside(name, 'busybox cp /museum/deep/piece /museum/seen; busybox ls /etc >>/museum/seen')
-    expect(await sh(`cat ${DATA}/${name}/data/museum/seen`)).toBe('mine\ngroup\npasswd\n')
+    expect(await sh(`cat ${DATA}/${name}/data/museum/seen`)).toBe('mine\ngroup\nhosts\npasswd\n')
   })
 
   test('rollback takes it along, and rm takes it away only when told to', async () => {
@@ -121,6 +121,28 @@ test('a delta as a file goes only where its config.json mounts what is persisted
   expect(await varveData(['apply', file, target, ...work.common])).toMatchObject({ generation: 2 })
 })
 
+test('a rollback to what does not mount it is refused, and nothing is changed', async () => {
+  write('srv/index.html', 'before\n')
+  await push('later', ...well)
+  await push('later', '--persist', '/museum', ...well)
+  await inside('later', 'echo mine >/museum/deep/piece')
+  const before = await statusOf('later')
+  for (const more of [[], ['--restart'], ['--to', '1']])
+    expect(await varveError(['rollback', `${host.alias}:later`, ...more, ...work.common])).toMatchObject({
+      code: 'E_PERSIST',
+      status: 3,
+      message: 'cannot roll back later to generation 1: its config.json does not mount the persisted /museum',
+      hint: expect.stringContaining('--unpersist PATH gives it up'),
+    })
+  expect(await statusOf('later')).toEqual(before)
+  // once it is given up, there is nothing to lose
+  write('srv/index.html', 'after\n')
+  await push('later', '--unpersist', '/museum', ...well)
+  expect(await varveData(['rollback', `${host.alias}:later`, '--to', '1', ...well, ...work.common])).toMatchObject({ generation: 4 }) // prettier-ignore
+  expect(await sh(`cat ${DATA}/later/data/museum/deep/piece`)).toBe('mine\n')
+  await varveData(['stop', `${host.alias}:later`, ...work.common])
+})
+
 test('--unpersist gives it up from the next generation on, and leaves its data', async () => {
   write('srv/index.html', 'given up\n')
   await push('layers', '--unpersist', '/museum')
@@ -141,8 +163,9 @@ test('--upper keep goes on with what was written, says so, and leaves the old la
   expect(ran.status).toBe(0)
   expect(ran.stderr).toContain('generation 2 goes on with the writable layer of generation 1')
   const root = '/var/lib/machines/kept/rootfs'
+  // the place where an engine mounts the host's hosts is there
   expect(await sh(`cd ${root}; cat srv/index.html srv/own srv/new; ls -A opt etc`)).toBe(
-    'changed\nown\nof the new image\netc:\npasswd\n\nopt:\n',
+    'changed\nown\nof the new image\netc:\nhosts\npasswd\n\nopt:\n',
   )
   expect(await sh(`cat ${DATA}/kept/up/1/u/srv/own`)).toBe('own\n')
   await inside('kept', 'echo more >/srv/own')
