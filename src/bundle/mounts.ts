@@ -1,6 +1,7 @@
 // Mounts whose source is on the machine that a config.json came from: an engine's own files, its volumes, paths of that machine.
 import { VarveError } from '../errors.ts'
 import { escapeControls } from '../model/bytes.ts'
+import { keepsVolume } from '../model/service.ts'
 import { objectsAt, put, textAt, textsAt, type JsonObject } from './document.ts'
 import { sharedMemory } from './generated.ts'
 import type { Around } from './rewrites.ts'
@@ -60,11 +61,16 @@ function refusal(
   { container }: Around,
 ): VarveError {
   const list = refused.map(({ destination, what }) => `${shown(destination)} (${shown(what)})`).join(', ')
-  const fix = refused.map(({ destination }) => `--mount /srv/${container}${shown(destination)}:${shown(destination)}`)
+  const fix = refused.map(({ destination, what }) => {
+    const place = `/srv/${container}${shown(destination)}`
+    return what.startsWith('volume ') ? keepsVolume(destination, place) : `--mount ${place}:${shown(destination)}`
+  })
   return new VarveError(
     'E_CONFIG',
     `cannot mount what is on the machine that the container comes from, not on the host: ${list}`,
-    { hint: `give it a place there: ${fix.join(' ')} (none:${shown(refused[0]?.destination ?? '')} for no mount)` },
+    {
+      hint: `give it a place there: ${fix.join(' ')} (--mount none:${shown(refused[0]?.destination ?? '')} for no mount)`,
+    },
   )
 }
 

@@ -33,20 +33,24 @@ export type Health =
 /** Throws E_PERSIST for what is no place for state. */
 export function parsePersist(path: string): string {
   const plain = path.replace(/(?<=.)\/+$/, '')
-  const why = !/^(?:\/[A-Za-z0-9_.-]+)+$/.test(plain)
-    ? 'it is no absolute path of letters, digits, "_", "-" and "."'
-    : plain.split('/').some((part) => part === '.' || part === '..')
-      ? 'it leads through "." or ".."'
-      : /^\/(?:proc|sys|dev)(?:\/|$)/.test(plain)
-        ? "it belongs to the host's kernel"
-        : undefined
-  if (why !== undefined || plain === '/')
-    throw new VarveError(
-      'E_PERSIST',
-      `cannot persist "${escapeControls(path.slice(0, 200))}": ${plain === '/' ? 'it is the root' : why}`,
-      { hint: 'write for example --persist /var/lib/app' },
-    )
+  const why = againstPersist(plain)
+  if (why !== undefined)
+    throw new VarveError('E_PERSIST', `cannot persist "${escapeControls(path.slice(0, 200))}": ${why}`, {
+      hint: 'write for example --persist /var/lib/app',
+    })
   return plain
+}
+
+/** The option by which a container keeps what an engine has in a volume at this path. */
+export function keepsVolume(path: string, source = 'SRC'): string {
+  return againstPersist(path) === undefined ? `--persist ${path}` : `--mount ${source}:${escapeControls(path)}`
+}
+
+function againstPersist(path: string): string | undefined {
+  if (path === '/') return 'it is the root'
+  if (!/^(?:\/[A-Za-z0-9_.-]+)+$/.test(path)) return 'it is no absolute path of letters, digits, "_", "-" and "."'
+  if (path.split('/').some((part) => part === '.' || part === '..')) return 'it leads through "." or ".."'
+  return /^\/(?:proc|sys|dev)(?:\/|$)/.test(path) ? "it belongs to the host's kernel" : undefined
 }
 
 /** Where the host keeps what is persisted; flat, since a container may change all that lies in another one. */

@@ -6,6 +6,7 @@ import type { Container, Generation, Survey } from '../host/survey.ts'
 import { escapeControls } from '../model/bytes.ts'
 import type { SourceRef, Target } from '../model/names.ts'
 import type { Changes, Plan, Step } from '../model/plan.ts'
+import { keepsVolume } from '../model/service.ts'
 import { filesOf, type Tree } from '../model/tree.ts'
 import { checkDevices } from '../plan/devices.ts'
 import type { Loss } from '../plan/loss.ts'
@@ -93,7 +94,7 @@ function tellOf({ notes, changes, volumes }: Bundle, { onEvent }: Context): void
     warn('W_CONFIG', `changed in config.json, since ${why}: ${paths.slice(0, 10).join(', ')}`)
   }
   for (const { path } of volumes.filter(({ mounted }) => mounted === 'memory'))
-    warn('W_VOLUME', `the image's volume ${escapeControls(path)} is in memory and empty after each restart: --mount SRC:${escapeControls(path)} keeps it`) // prettier-ignore
+    warn('W_VOLUME', `the image's volume ${escapeControls(path)} is in memory and empty after each restart: ${keepsVolume(path)} keeps it`) // prettier-ignore
 }
 
 function rootfsOn({ survey: { tools }, options }: Asked): 'overlay' | 'copy' {

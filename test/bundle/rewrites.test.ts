@@ -108,14 +108,14 @@ describe('rewrite()', () => {
   })
 
   test('refuses volumes and paths of another machine by name, all at once, and says what would do', () => {
-    const mounts = [bind('/data', '/var/lib/docker/volumes/fossil/_data'), bind('/named', '/mnt/x'), bind('/conf', '/home/me/conf'), bind('/etc/hosts', `${DOCKER}/hosts`)] // prettier-ignore
-    const around = { ...AROUND, foreign: true, volumes: new Map([['/named', 'other']]) }
+    const mounts = [bind('/data', '/var/lib/docker/volumes/fossil/_data'), bind('/na med', '/mnt/x'), bind('/conf', '/home/me/conf'), bind('/etc/hosts', `${DOCKER}/hosts`)] // prettier-ignore
+    const around = { ...AROUND, foreign: true, volumes: new Map([['/na med', 'other']]) }
     expect(() => rewrite(put(plain, ['mounts'], mounts), around, [])).toThrow(
       expect.objectContaining({
         code: 'E_CONFIG',
         message:
-          'cannot mount what is on the machine that the container comes from, not on the host: /data (volume fossil), /named (volume other), /conf (/home/me/conf)',
-        hint: expect.stringContaining('--mount /srv/app/data:/data --mount /srv/app/named:/named --mount /srv/app/conf:/conf'),
+          'cannot mount what is on the machine that the container comes from, not on the host: /data (volume fossil), /na med (volume other), /conf (/home/me/conf)',
+        hint: 'give it a place there: --persist /data --mount /srv/app/na med:/na med --mount /srv/app/conf:/conf (--mount none:/data for no mount)',
       }),
     )
     expect(rewrite(put(plain, ['mounts'], mounts), around, ['binds', 'files']).changes).toEqual([])

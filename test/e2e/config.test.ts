@@ -69,7 +69,7 @@ describe.each(Object.entries(FIXTURES))('the config.json that %s wrote', (name, 
 
   test('is refused for its volume, and nothing is made', async () => {
     const error = await varveError(work.push(container, '--config', fixture(name)))
-    expect(error).toMatchObject({ code: 'E_CONFIG', status: 2, hint: expect.stringContaining(`--mount /srv/${container}${data}:${data}`) }) // prettier-ignore
+    expect(error).toMatchObject({ code: 'E_CONFIG', status: 2, hint: `give it a place there: --persist ${data} (--mount none:${data} for no mount)` }) // prettier-ignore
     expect(await sh(`ls /var/lib/varve/c/${container} 2>/dev/null || echo none`)).toBe('none\n')
   })
 
