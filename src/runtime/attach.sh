@@ -50,7 +50,7 @@ verb_logs() {
     number=$run_generation
   fi
   log=$store/c/$1/log/$number
-  [ -e "$log" ] || die E_GEN "cannot show the log of $1: generation $number has none"
+  [ -e "$log" ] || [ -e "$log.old" ] || die E_GEN "cannot show the log of $1: generation $number has none"
   printf 'ok\n'
   if [ "$4" = yes ]; then
     tail -n "$3" -F "$log" 2>/dev/null &

@@ -1,6 +1,7 @@
 # Reads a generation's config.json, for what runc does by itself: its stop signal and network, and words for other engines.
 
-# Flattens JSON of any layout: value["process/args/0"], count["process/args"]. A string never spans lines.
+# Flattens JSON of any layout: value["process/args/0"], count["process/args"]. A string never spans lines. The filter of
+# system calls is kept as it is written.
 json_awk='
 function quoted(text,  parts, n, i, all) {
   n = split(text, parts, "\047")
@@ -18,7 +19,12 @@ function utf8(n) {
   if (n < 65536) return byte(224 + int(n / 4096)) byte(128 + int(n / 64) % 64) byte(128 + n % 64)
   return byte(240 + int(n / 262144)) byte(128 + int(n / 4096) % 64) byte(128 + int(n / 64) % 64) byte(128 + n % 64)
 }
-function take(n,  taken) { taken = substr(line, 1, n); line = substr(line, n + 1); return taken }
+function take(n,  taken) {
+  taken = substr(line, 1, n)
+  line = substr(line, n + 1)
+  if (keep) seccomp = seccomp taken
+  return taken
+}
 function string(  text, c, n, low) {
   take(1)
   for (;;) {
@@ -50,11 +56,22 @@ function here() {
 {
   line = $0
   for (;;) {
-    sub(/^[ \t\r,:]+/, "", line)
+    if (match(line, /^[ \t\r,:]+/)) take(RLENGTH)
     if (line == "") break
     c = substr(line, 1, 1)
-    if (c == "{" || c == "[") { at = here(); depth++; path[depth] = at; kind[depth] = c; count[at] += 0; take(1) }
-    else if (c == "}" || c == "]") { depth--; take(1) }
+    if (c == "{" || c == "[") {
+      at = here()
+      depth++
+      path[depth] = at
+      kind[depth] = c
+      count[at] += 0
+      if (at == "linux/seccomp") keep = depth
+      take(1)
+    } else if (c == "}" || c == "]") {
+      take(1)
+      if (keep == depth) keep = 0
+      depth--
+    }
     else if (c == "\"") {
       text = string()
       if (kind[depth] == "{" && !haskey[depth]) { key[depth] = text; haskey[depth] = 1 }
@@ -92,42 +109,104 @@ END {
   set("cfg_targets", targets)
 }'
 
-# podman has no use for config.json: its options and words, as podman_options and podman_words.
+# podman has no use for config.json: its options and words, as podman_options and podman_words; podman_refuses is what no
+# option says. Where there is no filter of system calls, podman takes its own.
 podman_awk='
-function mounted(i, o,  all, n) {
+function say(option) { options = options " " quoted(option) }
+function has(i, o,  n) {
   for (n = 0; n < count["mounts/" i "/options"]; n++) if (value["mounts/" i "/options/" n] == o) return 1
   return 0
 }
+function given(i, name,  n, o) {
+  for (n = 0; n < count["mounts/" i "/options"]; n++) {
+    o = value["mounts/" i "/options/" n]
+    if (index(o, name "=") == 1) return substr(o, length(name) + 2)
+  }
+  return ""
+}
+function bind(i, from, to) {
+  if ((from to) ~ /[,"\n]/) refuses = "no option of podman can name the mount at " to
+  say("--mount=type=bind,src=" from ",dst=" to (has(i, "ro") ? ",ro=true" : ""))
+}
+# it has its own /dev, and gives a tmpfs to root or to the user of the process
+function memory(i, to,  all, size) {
+  size = given(i, "size")
+  if (to == "/dev") return
+  if (to == "/dev/shm") {
+    if (size != "") say("--shm-size=" size)
+    return
+  }
+  all = (has(i, "ro") ? "ro" : "rw") (has(i, "tmpcopyup") ? "" : ",notmpcopyup")
+  all = all (has(i, "noexec") ? ",noexec" : ",exec") (has(i, "nosuid") ? ",nosuid" : ",suid") (has(i, "nodev") ? ",nodev" : ",dev")
+  if (size != "") all = all ",size=" size
+  if (given(i, "mode") != "") all = all ",mode=" given(i, "mode")
+  if (given(i, "uid") + 0 == uid && given(i, "gid") + 0 == gid) all = all (uid + gid ? ",U" : "")
+  else if (given(i, "uid") + given(i, "gid")) refuses = "no option of podman gives the tmpfs at " to " to " given(i, "uid") + 0 ":" given(i, "gid") + 0
+  if (to ~ /[:,\n]/) refuses = "no option of podman can name the mount at " to
+  say("--tmpfs=" to ":" all)
+}
+# podman has its own for these two, which are more than some hosts may
+function inherit(label, name,  text, part) {
+  while ((getline text < "/proc/self/limits") > 0) if (index(text, label " ") == 1) {
+    split(substr(text, length(label) + 1), part, " ")
+    gsub("unlimited", "-1", part[1])
+    gsub("unlimited", "-1", part[2])
+    say("--ulimit=" name "=" part[1] ":" part[2])
+  }
+  close("/proc/self/limits")
+}
 END {
   if (bad || depth) exit 1
+  uid = value["process/user/uid"] + 0
+  gid = value["process/user/gid"] + 0
   options = each("process/env", "--env=") each("process/user/additionalGids", "--group-add=") " --cap-drop=all" each("process/capabilities/bounding", "--cap-add=")
-  options = options " " quoted("--user=" (value["process/user/uid"] + 0) ":" (value["process/user/gid"] + 0)) " " quoted("--workdir=" value["process/cwd"])
-  if (value["hostname"] != "") options = options " " quoted("--hostname=" value["hostname"])
-  if (value["root/readonly"] == "true") options = options " --read-only"
-  if (value["process/noNewPrivileges"] == "true") options = options " --security-opt=no-new-privileges"
+  say("--user=" uid ":" gid)
+  say("--workdir=" value["process/cwd"])
+  if (value["process/user/umask"] != "") say(sprintf("--umask=%04o", value["process/user/umask"]))
+  if (value["process/oomScoreAdj"] != "") say("--oom-score-adj=" value["process/oomScoreAdj"])
+  if (value["process/apparmorProfile"] != "") say("--security-opt=apparmor=" value["process/apparmorProfile"])
+  if (value["hostname"] != "") say("--hostname=" value["hostname"])
+  if (value["root/readonly"] == "true") say("--read-only")
+  if (value["process/noNewPrivileges"] == "true") say("--security-opt=no-new-privileges")
+  if (!count["linux/maskedPaths"] && !count["linux/readonlyPaths"]) say("--security-opt=unmask=ALL")
   for (i = 0; i < count["linux/namespaces"]; i++) space[value["linux/namespaces/" i "/type"]] = "=" value["linux/namespaces/" i "/path"]
-  options = options " " quoted("--network=" (!("network" in space) ? "host" : space["network"] == "=" ? "none" : "ns:" substr(space["network"], 2)))
-  if (!("pid" in space)) options = options " --pid=host"
-  if (!("ipc" in space)) options = options " --ipc=host"
-  if (!("uts" in space)) options = options " --uts=host"
+  say("--network=" (!("network" in space) ? "host" : space["network"] == "=" ? "none" : "ns:" substr(space["network"], 2)))
+  if (!("pid" in space)) say("--pid=host")
+  if (!("ipc" in space)) say("--ipc=host")
+  if (!("uts" in space)) say("--uts=host")
   for (i = 0; i < count["process/rlimits"]; i++) {
     at = "process/rlimits/" i
     name = tolower(substr(value[at "/type"], 8))
-    options = options " " quoted("--ulimit=" name "=" value[at "/soft"] ":" value[at "/hard"])
+    limited[name] = 1
+    say("--ulimit=" name "=" value[at "/soft"] ":" value[at "/hard"])
   }
-  if (value["linux/resources/memory/limit"] + 0 > 0) options = options " " quoted("--memory=" value["linux/resources/memory/limit"])
-  options = options " " quoted("--pids-limit=" (value["linux/resources/pids/limit"] + 0 > 0 ? value["linux/resources/pids/limit"] : -1))
+  if (!count["process/rlimits"]) say("--ulimit=host")
+  else {
+    if (!("nofile" in limited)) inherit("Max open files", "nofile")
+    if (!("nproc" in limited)) inherit("Max processes", "nproc")
+  }
+  n = split("memory/limit memory memory/reservation memory-reservation memory/swap memory-swap cpu/shares cpu-shares cpu/quota cpu-quota cpu/period cpu-period", limit, " ")
+  for (i = 1; i < n; i += 2) if (value["linux/resources/" limit[i]] + 0 > 0) say("--" limit[i + 1] "=" value["linux/resources/" limit[i]])
+  n = split("cpu/cpus cpuset-cpus cpu/mems cpuset-mems", limit, " ")
+  for (i = 1; i < n; i += 2) if (value["linux/resources/" limit[i]] != "") say("--" limit[i + 1] "=" value["linux/resources/" limit[i]])
+  say("--pids-limit=" (value["linux/resources/pids/limit"] + 0 > 0 ? value["linux/resources/pids/limit"] : -1))
+  for (i = 0; i < count["linux/devices"]; i++) say("--device=" value["linux/devices/" i "/path"])
+  for (name in value) if (index(name, "linux/sysctl/") == 1) say("--sysctl=" substr(name, 14) "=" value[name])
   for (i = 0; i < count["mounts"]; i++) {
-    at = "mounts/" i
-    if (value[at "/type"] != "bind" && !mounted(i, "bind") && !mounted(i, "rbind")) continue
-    if ((value[at "/source"] value[at "/destination"]) ~ /[,"\n]/) exit 1
-    options = options " " quoted("--mount=type=bind,src=" value[at "/source"] ",dst=" value[at "/destination"] (mounted(i, "ro") ? ",ro=true" : ""))
+    type = value["mounts/" i "/type"]
+    to = value["mounts/" i "/destination"]
+    if (type == "bind" || has(i, "bind") || has(i, "rbind")) bind(i, value["mounts/" i "/source"], to)
+    else if (type == "tmpfs") memory(i, to)
+    else if (type !~ /^(proc|sysfs|devpts|mqueue|cgroup2?)$/) refuses = "no option of podman mounts " type " at " to
   }
   set("podman_options", options)
   set("podman_words", each("process/args", ""))
+  set("podman_seccomp", seccomp)
+  set("podman_refuses", refuses "")
 }'
 
-# systemd-nspawn takes a bundle only where its config.json is of just its kind; of any other these are the options.
+# systemd-nspawn takes a bundle only where its config.json is of just its kind; of any other these are the options, and
+# nspawn_refuses is what they cannot say.
 nspawn_awk='
 END {
   if (bad || depth) exit 1
@@ -141,22 +220,39 @@ END {
   }
   for (i = 0; i < count["process/capabilities/bounding"]; i++) caps = caps (i ? "," : "") value["process/capabilities/bounding/" i]
   options = options " --drop-capability=all " quoted("--capability=" caps)
+  for (i = 0; i < count["process/rlimits"]; i++) {
+    at = "process/rlimits/" i
+    options = options " " quoted("--rlimit=" value[at "/type"] "=" value[at "/soft"] ":" value[at "/hard"])
+  }
+  if (value["process/user/uid"] + 0) refuses = "a user that is not root"
+  if (seccomp != "") refuses = "a filter of system calls"
+  if (value["linux/resources/memory/limit"] + value["linux/resources/pids/limit"] > 0) refuses = "limits of memory or processes"
   for (i = 0; i < count["mounts"]; i++) {
     at = "mounts/" i
-    if (value[at "/type"] != "bind") continue
-    if ((value[at "/source"] value[at "/destination"]) ~ /[:\\\n]/) exit 1
+    type = value[at "/type"]
+    to = value[at "/destination"]
     ro = 0
-    for (n = 0; n < count[at "/options"]; n++) if (value[at "/options/" n] == "ro") ro = 1
-    options = options " " quoted((ro ? "--bind-ro=" : "--bind=") value[at "/source"] ":" value[at "/destination"])
+    all = ""
+    for (n = 0; n < count[at "/options"]; n++) {
+      option = value[at "/options/" n]
+      if (option == "ro") ro = 1
+      if (option ~ /^r?bind$/) type = "bind"
+      if (option == "tmpcopyup") refuses = "a tmpfs at " to " that is filled from the image"
+      else if (type == "tmpfs") all = all (all == "" ? ":" : ",") option
+    }
+    if (type != "bind" && (type != "tmpfs" || to ~ /^\/dev(\/|$)/)) continue
+    if ((value[at "/source"] to) ~ /[:\\\n]/) refuses = "the mount at " to
+    options = options " " quoted(type == "tmpfs" ? "--tmpfs=" to all : (ro ? "--bind-ro=" : "--bind=") value[at "/source"] ":" to)
   }
   set("nspawn_options", options)
   set("nspawn_words", each("process/args", ""))
+  set("nspawn_refuses", refuses "")
 }'
 
 # read_config NAME NUMBER KIND: sets the variables of facts, podman or nspawn; what is set is quoted by awk.
 read_config() {
   case $3 in podman) program=$podman_awk ;; nspawn) program=$nspawn_awk ;; *) program=$facts_awk ;; esac
   program=$(awk "$json_awk$program" "$store/c/$1/bundle/$2/config.json" 2>/dev/null) ||
-    die E_CONFIG "cannot use config.json of generation $2 of $1: it is not whole, or has a mount that no option can name"
+    die E_CONFIG "cannot use config.json of generation $2 of $1: it is not whole"
   eval "$program"
 }

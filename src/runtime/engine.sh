@@ -55,6 +55,7 @@ launch() {
   name=$1 number=$2 engine=$3 bundle=$store/c/$1/bundle/$2
   engine_room
   read_config "$name" "$number" facts
+  need_fit "$name" "$number" "$engine"
   need_root
   mkdir -p "$store/c/$name/log" || die E_IO "cannot make $store/c/$name/log"
   log=$store/c/$name/log/$number
@@ -68,13 +69,26 @@ launch() {
   exec 6>&-
   rm -f "$pipe"
   printf %s "$log_writer" >"$room/log.sh.$$" && mv -f "$room/log.sh.$$" "$room/log.sh" || die E_IO "cannot write $room/log.sh"
-  (detached /bin/sh "$room/log.sh" "$log" "$log_bytes" "$room/$name.$number.log") <&5 >/dev/null 2>&1 5<&- 7>&- 8>&- 9>&- &
+  : >"$(told_of "$name" "$number")"
+  (detached /bin/sh "$room/log.sh" "$log" "$log_bytes" "$(told_of "$name" "$number")") <&5 >/dev/null 2>&1 5<&- 7>&- 8>&- 9>&- &
   exec 5<&-
   "launch_$engine"
   launched=$?
   exec 7>&-
   [ "$launched" = 0 ] || return 1
   is_number "$pid" && write_started "$name" "$engine" "$number" "$pid"
+}
+
+# A file that is there for as long as the log is written of what this session has started.
+told_of() { printf '%s/%s.%s.%s.log' "$room" "$1" "$2" "$$"; }
+
+# await_log NAME NUMBER: what is dead has said all, but the log may not have it yet.
+await_log() {
+  waited=0
+  while [ -e "$(told_of "$1" "$2")" ] && [ "$waited" -lt 50 ]; do
+    waited=$((waited + 1))
+    nap
+  done
 }
 
 # Nothing is ever started on an empty mount point.
@@ -88,11 +102,7 @@ need_root() {
 }
 
 launch_runc() { launch_oci runc; }
-launch_crun() {
-  # crun takes an empty path for the cgroup of its caller, and freezes or kills all that is in there
-  [ "$cfg_cgroup" != empty ] || die E_CONFIG "cannot start $name with crun: its config.json has an empty linux.cgroupsPath"
-  launch_oci crun
-}
+launch_crun() { launch_oci crun; }
 launch_oci() {
   asked=ask_engine
   oci_tool "$1" delete -f "$name" >/dev/null 2>&1
@@ -106,11 +116,32 @@ launch_oci() {
   pid=$(cat "$room/$name.pid")
 }
 
+# need_fit NAME NUMBER ENGINE: dies where config.json asks for what the engine has no option for.
+need_fit() {
+  case $3 in
+  podman)
+    read_config "$1" "$2" podman
+    [ -z "$podman_refuses" ] || die E_CONFIG "cannot start $1 with podman: $podman_refuses"
+    ;;
+  nspawn)
+    [ "$cfg_version" != 1.0.0 ] || return 0
+    read_config "$1" "$2" nspawn
+    [ -z "$nspawn_refuses" ] ||
+      die E_CONFIG "cannot start $1 with systemd-nspawn: its config.json is made for another engine, and has $nspawn_refuses (varve push --engine nspawn makes one)"
+    ;;
+  # crun takes an empty path for the cgroup of its caller, and freezes or kills all that is in there
+  crun) [ "$cfg_cgroup" != empty ] || die E_CONFIG "cannot start $1 with crun: its config.json has an empty linux.cgroupsPath" ;;
+  esac
+}
+
 launch_podman() {
-  read_config "$name" "$number" podman
   podman_manager=
   [ -d /run/systemd/system ] || podman_manager=--cgroup-manager=cgroupfs
   rm -f "$room/$name.pid"
+  if [ -n "$podman_seccomp" ]; then
+    printf %s "$podman_seccomp" >"$room/$name.seccomp" || die E_IO "cannot write $room/$name.seccomp"
+    podman_options="$podman_options --security-opt=seccomp=\$room/\$name.seccomp"
+  fi
   eval "set -- $podman_options --stop-signal=\$cfg_signal --rootfs \"\$bundle/rootfs\" $podman_words"
   ask_engine podman $podman_manager rm -f -i "$name" >/dev/null 2>&1
   engine_tool podman $podman_manager run --detach --log-driver=passthrough --sdnotify=ignore --pidfile "$room/$name.pid" \
@@ -127,19 +158,22 @@ launch_nspawn() {
   if [ "$cfg_version" = 1.0.0 ]; then
     set -- --oci-bundle="$bundle"
   else
-    [ "$cfg_uid" = 0 ] || die E_CONFIG "cannot start $name with systemd-nspawn: its config.json is not made for it (ociVersion is not 1.0.0) and its user is not root"
-    read_config "$name" "$number" nspawn
-    eval "set -- --directory=\"\$bundle/rootfs\" --console=pipe $nspawn_options -- $nspawn_words"
+    eval "set -- --directory=\"\$bundle/rootfs\" $nspawn_options -- $nspawn_words"
   fi
   # what a shell starts by & would never hear an interrupt or a quit
   rm -f "$room/$name.pid"
   (detached --fork /bin/sh -c 'echo "$$" >"$0" && exec "$@"' "$room/$name.pid" \
-    systemd-nspawn --quiet --register=no --keep-unit --link-journal=no --machine="$name" "$@") </dev/null >&7 2>&1 7>&- 8>&- 9>&-
+    systemd-nspawn --quiet --register=no --keep-unit --link-journal=no --console=pipe --machine="$name" "$@") </dev/null >&7 2>&1 7>&- 8>&- 9>&-
   until [ -s "$room/$name.pid" ]; do nap; done
   parent=$(cat "$room/$name.pid")
   run_pid=$parent run_start=$(start_time "$parent") waited=0
   until pid=$(payload_of "$parent") && [ -n "$pid" ]; do
-    is_alive && [ "$waited" -lt 100 ] || {
+    # what ends before it is seen has ended all the same, and is judged as such
+    is_alive || {
+      pid=$parent
+      return 0
+    }
+    [ "$waited" -lt 100 ] || {
       kill -KILL "$parent" 2>/dev/null
       return 1
     }
@@ -200,7 +234,7 @@ clear_engine() {
   runc | crun) ! has "$run_engine" || ! [ -e "$room/$run_engine/$1" ] || oci_tool "$run_engine" delete -f "$1" ;;
   podman) ! has podman || ask_engine podman rm -f -i "$1" ;;
   esac >/dev/null 2>&1
-  rm -f "$room/$1.pid"
+  rm -f "$room/$1.pid" "$room/$1.seccomp"
 }
 
 # Whether an engine runs something else under this name, where the two would share what is named by it.

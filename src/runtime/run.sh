@@ -54,10 +54,27 @@ need_run() {
 # may_start NUMBER: all that can be known before what runs is stopped. Dies where something stands against it.
 may_start() {
   read_config "$name" "$1" facts
+  need_fit "$name" "$1" "$engine"
+  read_record "$name" "$1" || die E_STORE_DAMAGED "cannot read $store/c/$name/gen/$1: it is not whole"
+  need_exec "$gen_rootfs"
   need_free_name "$name"
   [ "$alive" = yes ] || need_idle "$name"
   case $health,$cfg_network in tcp:*,host) need_free_port "$name" "${health#tcp:}" ;; esac
   case $health in cmd:*) [ "$engine" != nspawn ] || die E_NO_ENGINE "cannot check the health of $name by a command: systemd-nspawn has no way to" ;; esac
+}
+
+# need_exec overlay|copy|-: an engine mounts a copy, and what is persisted, as the store is mounted; an overlay has flags of its
+# own. "flag nosuid|noexec MOUNT" is what of it will not work.
+need_exec() {
+  # shellcheck disable=SC2046 # two words
+  set -- "$1" $(awk -v path="$(readlink -f "$store")" '
+    ($5 == "/" || path == $5 || index(path, $5 "/") == 1) && length($5) >= longest { longest = length($5); found = $5 " ," $6 "," }
+    END { print found }' /proc/self/mountinfo)
+  case $1$3 in
+  copy*,noexec,*) die E_STORE "cannot start $name: $2 is mounted noexec, and its root filesystem is a copy there (mount -o remount,exec $2)" ;;
+  copy*,nosuid,*) printf 'flag nosuid %s\n' "$2" ;;
+  overlay*,noexec,*) [ -z "$svc_persist" ] || printf 'flag noexec %s\n' "$2" ;;
+  esac
 }
 
 # The writable layer of a generation is no place for two.
@@ -92,8 +109,7 @@ switch_run() {
     return
   fi
   drop_lock
-  ill=start
-  if start_one "$to" "$engine" && up_at=$(ticks) && ill=health && is_well "$name" "$health" "$seconds"; then
+  if start_one "$to" "$engine" && up_at=$(ticks) && is_well "$name" "$health" "$seconds"; then
     [ "$health" = none ] || up_at=$(ticks)
     read_started "$name"
     svc_want=up
@@ -106,7 +122,7 @@ switch_run() {
     [ "$before" = 0 ] || [ "$before" = "$to" ] || [ "$uppers" = keep ] || wrote "$name" "$before"
     return 0
   fi
-  go_back "$ill"
+  case $why in *' refuses it: '*) go_back start ;; *) go_back health ;; esac
 }
 
 # start_one NUMBER ENGINE: sets why where it fails, in the engine's own words where it has any.
@@ -119,20 +135,32 @@ start_one() {
     return 0
   fi
   why=$(printf '%s\n' "$said" | sed -n 's/^die E_[A-Z_]* cannot start [^:]*: //p' | tail -n 1)
-  [ -n "$why" ] || nap # the engine's last words are on their way to the log
-  [ -n "$why" ] || why=$(tail -c "+$((log_from + 1))" "$log" 2>/dev/null | words_of_log)
-  [ -n "$why" ] || [ "$2" != nspawn ] || why=$(refusal "$1")
+  [ -n "$why" ] || await_log "$name" "$1"
+  [ -n "$why" ] || why=$(said_since | words_of_log)
   why="$2 refuses it: ${why:-it does not say why}"
   return 1
+}
+
+said_since() { tail -c "+$((log_from + 1))" "$log" 2>/dev/null; }
+
+# Sets why of what ended. systemd-nspawn may have refused it without a word.
+ended() {
+  why='it ended'
+  [ "$run_engine,$cfg_version" = nspawn,1.0.0 ] || return 0
+  await_log "$name" "$run_generation"
+  [ -z "$(said_since | head -c 1)" ] || return 0
+  refused=$(refusal "$run_generation")
+  [ -z "$refused" ] || why="nspawn refuses it: $refused"
 }
 
 # The last line, without what runc and podman put around their words.
 words_of_log() { grep -v '^$' | tail -n 1 | sed 's/^time=.* msg="\(.*\)"$/\1/; s/\\"/"/g' | tr -c ' -~\n' '?' | cut -c1-400; }
 
-# systemd-nspawn tells what it refuses of a config.json at its debug level only.
+# systemd-nspawn tells what it refuses of a config.json at its debug level only. It reads one before it finds that these two
+# options exclude each other, so that nothing is run.
 refusal() {
-  SYSTEMD_LOG_LEVEL=debug ask_engine timeout -s KILL 5 systemd-nspawn --quiet --register=no --keep-unit --link-journal=no --machine="$name" --oci-bundle="$store/c/$name/bundle/$1" 2>&1 |
-    grep -E 'config\.json|ailed' | words_of_log
+  SYSTEMD_LOG_LEVEL=debug ask_engine systemd-nspawn --quiet --register=no --keep-unit --machine="$name" \
+    --oci-bundle="$store/c/$name/bundle/$1" --network-namespace-path=/proc/self/ns/net --network-veth 2>&1 | grep 'config\.json' | words_of_log
 }
 
 # go_back start|health: what is not well is stopped, and what ran before it is current and runs again.
@@ -151,6 +179,7 @@ go_back() {
     [ "$alive" = no ] || (stop_running "$name" "$svc_stop") >/dev/null
   fi
   printf 'failed %s %s %s %s\n' "$to" "$back" "$1" "$failed"
+  await_log "$name" "$to"
   for number in "$to" $([ "$from" = 0 ] || [ "$from" = "$to" ] || printf %s "$from"); do
     printf '==> log of generation %s\n' "$number"
     tail -c 8192 "$store/c/$name/log/$number" 2>/dev/null | tail -n 40
@@ -198,9 +227,10 @@ verb_stop() {
   printf 'stopped %s %s\n' "$stopped" "$(($(ticks) - began))"
 }
 
-# ready NAME ENGINE PORT|-: what may_start says before anything is sent; prints the engine that would run it.
+# ready NAME ENGINE PORT|- ROOTFS|-: what may_start says before anything is sent; prints the engine that would run it.
 verb_ready() {
   need_name "$1"
+  name=$1
   [ "$2" = - ] || is_engine "$2" || die E_PROTO 'cannot use an engine: it is none'
   [ "$3" = - ] || need_number "$3"
   check_store
@@ -208,6 +238,7 @@ verb_ready() {
   read_started "$1"
   choose_engine "$1" "$2" 0
   printf 'engine %s\n' "$engine"
+  need_exec "$4"
   need_free_name "$1"
   [ "$alive" = yes ] || need_idle "$1"
   [ "$3" = - ] || need_free_port "$1" "$3"

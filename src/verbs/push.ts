@@ -27,7 +27,7 @@ import {
 import { keepPersisted } from './persist.ts'
 import { readSource } from './read-source.ts'
 import { Stopwatch, reportOf, type Report, type Shipped } from './report.ts'
-import { readyOn, runOn, RUN_AS_BEFORE, type RunOptions, type Started } from './run.ts'
+import { readyFor, runOn, unfinished, type RunOptions, type Started } from './run.ts'
 import { seenSize } from './stack.ts'
 
 export type PushOptions = ShipOptions & {
@@ -76,8 +76,9 @@ async function pushOnce(
     const survey = await connected.survey(options.target.container)
     const at: At = { ...given, connected, survey, now: nowOf(survey, options.target) }
     const wanted = await watch.time('plan', () => wantedOn(at))
-    const restart = options.restart ?? unfinished(at)
-    if (restart !== undefined) await readyFor(wanted, at, restart)
+    const restart = options.restart ?? unfinished(at.now, context)
+    const { text, engine } = wanted.bundle
+    if (restart !== undefined) await readyFor({ config: text('rootfs'), engine, rootfs: wanted.rootfs }, { ...at.options.target, connected, restart }) // prettier-ignore
     const done = isCurrent(wanted, at) ? await keepCurrent(wanted, at) : await shipOrCopy(wanted, at)
     manifest.contents.commit(CACHE_LIMIT)
     const started = restart && (await watch.time('run', () => switchTo(done.generation, at, restart)))
@@ -86,20 +87,6 @@ async function pushOnce(
   } finally {
     traffic()
   }
-}
-
-/** A restart that somebody began and did not end: the container may be down. */
-function unfinished({ now, context }: At): RunOptions | undefined {
-  if (now.container?.service.switching !== true) return undefined
-  context.onEvent({ kind: 'warning', code: 'W_RESTART', message: 'a restart was cut short: it is done now' })
-  return RUN_AS_BEFORE
-}
-
-/** Before anything is sent. A container with a network of its own takes no port of the host. */
-async function readyFor(wanted: Wanted, { connected, options }: At, { engine, health }: RunOptions): Promise<void> {
-  const own = /"type": "network"/.test(wanted.bundle.text('rootfs'))
-  const port = health.kind === 'tcp' && !own ? health.port : undefined
-  await readyOn(connected, options.target.container, { engine: engine ?? wanted.bundle.engine, port, health })
 }
 
 async function switchTo(expected: number, at: At, options: RunOptions): Promise<Started> {

@@ -23,7 +23,8 @@ export async function rollback(
 ): Promise<RolledBack> {
   await using connected = await connect(at.target.host, context)
   const { container } = at.target
-  if (at.restart !== undefined) await readyOn(connected, container, { ...at.restart, port: undefined })
+  if (at.restart !== undefined)
+    await readyOn(connected, container, { ...at.restart, port: undefined, rootfs: undefined })
   const { records } = await connected.session.ask(['rollback', at.target.container, '0', String(at.to ?? 0)])
   const record = (kind: string): readonly string[] => records.find((words) => words[0] === kind) ?? []
   const generation = number(record('generation')[1])

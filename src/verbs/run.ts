@@ -2,10 +2,14 @@
 import { VarveError } from '../errors.ts'
 import { number, wordOf, type Words } from '../host/replies.ts'
 import { engineOf } from '../host/survey.ts'
+import { escapeControls } from '../model/bytes.ts'
 import type { Engine } from '../model/engine.ts'
 import { hostText, type Target } from '../model/names.ts'
 import type { Health } from '../model/service.ts'
 import { connect, type Connected, type Context } from './context.ts'
+import type { Now } from './prepare.ts'
+
+type Rootfs = 'overlay' | 'copy'
 
 export type RunOptions = {
   /** What the generation was made for, or the host has, when undefined. */
@@ -98,6 +102,8 @@ export async function runOn(
     context.onEvent({ kind: 'log', text: payload?.toString('utf8') ?? '' })
     throw illness(failed, { connected, container: at.container, health })
   }
+  for (const [, flag, at = ''] of records.filter((record) => record[0] === 'flag'))
+    context.onEvent({ kind: 'warning', code: 'W_STORE', message: crippled(flag, at) })
   const ran = of('started') ?? of('ran')
   const done = {
     host: hostText(connected.host),
@@ -119,13 +125,35 @@ export async function runOn(
   return done
 }
 
+/** A restart that somebody began and did not end: the container may be down. */
+export function unfinished({ container }: Now, { onEvent }: Context): RunOptions | undefined {
+  if (container?.service.switching !== true) return undefined
+  onEvent({ kind: 'warning', code: 'W_RESTART', message: 'a restart was cut short: it is done now' })
+  return RUN_AS_BEFORE
+}
+
+/** The same as `readyOn` of what is to run by a config.json. With a network of its own it takes no port of the host. */
+export async function readyFor(
+  { config, engine, rootfs }: { readonly config: string; readonly engine: Engine | undefined; readonly rootfs: Rootfs },
+  { connected, container, restart }: { readonly connected: Connected; readonly container: string; readonly restart: RunOptions }, // prettier-ignore
+): Promise<void> {
+  const { health } = restart
+  const port = health.kind === 'tcp' && !/"type": "network"/.test(config) ? health.port : undefined
+  await readyOn(connected, container, { engine: restart.engine ?? engine, port, health, rootfs })
+}
+
 /** What would stand against a start, before anything is sent. Throws E_NO_ENGINE, E_RUNNING, E_PORT. */
 export async function readyOn(
   connected: Connected,
   container: string,
-  { engine, port, health }: Pick<RunOptions, 'engine' | 'health'> & { readonly port: number | undefined },
+  at: Pick<RunOptions, 'engine' | 'health'> & {
+    readonly port: number | undefined
+    readonly rootfs: Rootfs | undefined
+  },
 ): Promise<void> {
-  const { records } = await connected.session.ask(['ready', container, engine ?? '-', String(port ?? '-')])
+  const { engine, port, health, rootfs } = at
+  const words = ['ready', container, engine ?? '-', String(port ?? '-'), rootfs ?? '-']
+  const { records } = await connected.session.ask(words)
   const found = engineOf(records.find((words) => words[0] === 'engine')?.[1])
   if (found === 'nspawn' && health.kind === 'command')
     throw new VarveError(
@@ -154,6 +182,14 @@ function illness(
   return new VarveError(code, `cannot run generation ${number(to)} of ${container}: ${why.join(' ')}; ${now}`, {
     hint: `its log: varve logs ${target} --generation ${number(to)}`,
   })
+}
+
+function crippled(flag: string | undefined, at: string): string {
+  const [what, remedy] =
+    flag === 'nosuid'
+      ? ['set-user-ID programs and file capabilities are without effect, for the root filesystem is a copy', 'suid']
+      : ['programs in what is persisted do not run, for it lies', 'exec']
+  return `${what} on ${escapeControls(at, 0x7e)}, which is mounted ${flag} (there: mount -o remount,${remedy} ${escapeControls(at, 0x7e)})`
 }
 
 function wroteOf(records: readonly Words[]): Wrote | null {
