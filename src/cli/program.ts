@@ -116,13 +116,14 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
       output.data(await pack({ ...options, output: flags.output, against }, context), render.packed)
     })
 
-  link(add('apply', 'a file that pack made, sent to a host and switched to'))
+  restarting(link(add('apply', 'a file that pack made, sent to a host and switched to')))
     .argument('<file>', 'what varve pack wrote; a program, so of your own making or of somebody whom you trust')
     .argument('<target>', TARGET)
-    .action(async (file: string, target: string, flags: CommonOptions) => {
+    .action(async (file: string, target: string, flags: RestartFlags) => {
       const parsed = parseTarget(target)
+      const restart = restartOptions(flags)
       const { context, output } = started(flags)
-      output.data(await apply({ file, target: parsed }, context), render.applied)
+      output.data(await apply({ file, target: parsed, restart }, context), render.applied)
     })
 
   add('status', 'containers of a host, what they share, what each takes there, and what is not as it was committed')

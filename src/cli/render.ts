@@ -8,6 +8,7 @@ import type { ConfigPlan, Planned } from '../verbs/plan.ts'
 import type { Report } from '../verbs/report.ts'
 import type { RolledBack } from '../verbs/rollback.ts'
 import { escapeControls } from '../model/bytes.ts'
+import { keepsVolume } from '../model/service.ts'
 import { runLine } from './render-run.ts'
 import { amount, table } from './words.ts'
 
@@ -68,7 +69,10 @@ function configText({ from, engine, kept, volumes, notes, changes }: ConfigPlan)
     const lines = own.map(({ path, was, now }) => `       ${escapeControls(path)}: ${change(was, now)}\n`)
     return `     ${name}, since ${own[0]?.why ?? ''}\n${lines.join('')}`
   })
-  const places = volumes.map(({ path, mounted }) => `     volume ${escapeControls(path)}: ${escapeControls(mounted)}\n`)
+  const places = volumes.map(({ path, mounted }) => {
+    const keeps = mounted === 'memory' ? ` (${keepsVolume(path)} keeps it)` : ''
+    return `     volume ${escapeControls(path)}: ${escapeControls(mounted)}${keeps}\n`
+  })
   const options =
     kept.length > 0 ? `     from earlier pushes: ${kept.map(optionOf).join(', ')} (--forget-options)\n` : ''
   const told = notes.map((note) => `     note: ${note}\n`)
@@ -147,8 +151,8 @@ export function applied(done: Applied): string {
   const where = `${done.host}:${done.container}`
   const wired =
     done.host === 'local' ? '' : `  on wire  ${amount(bytes.sent)} sent, ${amount(bytes.received)} received\n`
-  if (generation === previous) return `${where} is up to date: generation ${generation}\n${wired}`
-  return `${where} is at generation ${generation}${previous === 0 ? '' : ` (was ${previous})`}\n${wired}to run it: varve restart ${where}\n`
+  if (generation === previous) return `${where} is up to date: generation ${generation}\n${wired}${runLine(done)}`
+  return `${where} is at generation ${generation}${previous === 0 ? '' : ` (was ${previous})`}\n${wired}${runLine(done)}`
 }
 
 export function collected(done: Collected): string {

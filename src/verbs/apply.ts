@@ -1,12 +1,16 @@
 // apply: a fossil that pack made, sent to a host and switched to; what it was made against must be there.
 import { open, type FileHandle } from 'node:fs/promises'
+import { parseObject, textAt } from '../bundle/document.ts'
+import { ENGINE_ANNOTATION } from '../bundle/settings.ts'
 import { fossilParts, readFossil } from '../delta/fossil.ts'
 import { VarveError, messageOf } from '../errors.ts'
+import { ENGINES, type Engine } from '../model/engine.ts'
 import { hostText, type Target } from '../model/names.ts'
 import { sha256 } from '../store/hash.ts'
 import { checkTools, connect, manifestOf, type Context } from './context.ts'
 import { activateOn, uploadTo } from './deliver.ts'
 import { nowOf } from './prepare.ts'
+import { readyFor, runOn, unfinished, type RunOptions, type Started } from './run.ts'
 
 export type Applied = {
   readonly host: string
@@ -14,6 +18,9 @@ export type Applied = {
   readonly generation: number
   readonly previous: number
   readonly bundle: string
+  /** The generation that runs, as far as varve started it. */
+  readonly runs: number | null
+  readonly started: Started | null
   /** On the wire, the whole session. */
   readonly bytes: { readonly sent: number; readonly received: number }
 }
@@ -21,7 +28,10 @@ export type Applied = {
 const MOST_HEAD = 1 << 20
 
 /** Throws E_SOURCE, E_HASH for what is no whole fossil, E_BASE_MISSING where the host lacks what it was made against. */
-export async function apply(at: { file: string; target: Target }, context: Context): Promise<Applied> {
+export async function apply(
+  at: { readonly file: string; readonly target: Target; readonly restart: RunOptions | undefined },
+  context: Context,
+): Promise<Applied> {
   await using file = await openFossil(at.file)
   const beginning = await bytesOf(file, 0, MOST_HEAD)
   const { fossil, headSize } = readFossil(beginning)
@@ -41,6 +51,10 @@ export async function apply(at: { file: string; target: Target }, context: Conte
       `cannot apply "${at.file}": it is made against ${fossil.against}, of which ${hostText(at.target.host)} lacks the tree ${lacking.slice(0, 12)}`,
       { hint: `varve pack SOURCE -o FILE --for ${hostText(at.target.host)}:${at.target.container}` },
     )
+  const { container } = at.target
+  const restart = at.restart ?? unfinished(now, context)
+  if (restart !== undefined)
+    await readyFor({ ...runBy(head, tail), rootfs: fossil.rootfs }, { connected, container, restart })
   let generation = now.container?.current ?? 0
   const same =
     now.generation?.stack.join(',') === fossil.stack.join(',') && now.generation.config === fossil.config.sha256
@@ -68,15 +82,26 @@ export async function apply(at: { file: string; target: Target }, context: Conte
       seen: fossil.seen,
     })
   }
+  const run = { container, mode: 'switch', expected: generation } as const
+  const started = (restart && (await runOn(connected, run, { options: restart, context }))) ?? null
   context.onEvent({ kind: 'step', step: 'done' })
   return {
     host: hostText(at.target.host),
-    container: at.target.container,
+    container,
     generation,
     previous: now.container?.current ?? 0,
-    bundle: `${context.bundles}/${at.target.container}`,
+    bundle: `${context.bundles}/${container}`,
+    runs: started?.generation ?? now.container?.service.runs?.generation ?? null,
+    started,
     bytes: connected.traffic(),
   }
+}
+
+/** config.json, and the engine that its maker wished for. */
+function runBy(head: Buffer, tail: Buffer): { readonly config: string; readonly engine: Engine | undefined } {
+  const config = Buffer.concat([head, Buffer.from('rootfs'), tail]).toString()
+  const wished = textAt(parseObject(config, 'config.json'), 'annotations', ENGINE_ANNOTATION)
+  return { config, engine: ENGINES.find((known) => known === wished) }
 }
 
 async function openFossil(file: string): Promise<FileHandle> {

@@ -1,7 +1,8 @@
 // Each engine runs what was pushed: started, restarted, judged, gone back from and stopped, and what it says and leaves.
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Applied } from '../../src/verbs/apply.ts'
 import type { Report } from '../../src/verbs/report.ts'
 import type { RolledBack } from '../../src/verbs/rollback.ts'
 import type { Started, Stopped } from '../../src/verbs/run.ts'
@@ -70,20 +71,21 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
     expect(await sh('stat -c "%a %u" /var/lib/varve/c/web/log/1')).toBe('600 0\n')
   })
 
-  test.runIf(engine === 'nspawn')('exec is refused where the engine has no way', async () => {
-    const refused = await varveError(['exec', target(), ...work.common, '--', 'true'])
-    expect(refused).toMatchObject({ code: 'E_NO_ENGINE', status: 4 })
-    for (const words of [push('--restart'), ['restart', target(), ...own, ...work.common]])
-      expect(await varveError([...words, '--health-cmd', 'true'])).toMatchObject({ code: 'E_NO_ENGINE', status: 4 })
-  })
-
-  test.skipIf(engine === 'nspawn')('exec runs a command in it, with its streams and its exit status', async () => {
-    const odd = `it's "$HOME" \\ é\n  x`
-    const ran = await told(['exec', target(), '--', 'sh', '-c', 'printf %s "$1" >&2; id -u; cat; exit 7', 'sh', odd])
-    expect(ran).toEqual({ status: 7, stdout: '0\n', stderr: odd })
-    const input = Buffer.from(`\0é${'x'.repeat(100_000)}`)
-    expect(await told(['exec', target(), '--stdin', '--', 'cat'], input)).toEqual({ status: 0, stdout: input.toString(), stderr: '' }) // prettier-ignore
-  })
+  if (engine === 'nspawn')
+    test('exec is refused where the engine has no way', async () => {
+      const refused = await varveError(['exec', target(), ...work.common, '--', 'true'])
+      expect(refused).toMatchObject({ code: 'E_NO_ENGINE', status: 4 })
+      for (const words of [push('--restart'), ['restart', target(), ...own, ...work.common]])
+        expect(await varveError([...words, '--health-cmd', 'true'])).toMatchObject({ code: 'E_NO_ENGINE', status: 4 })
+    })
+  else
+    test('exec runs a command in it, with its streams and its exit status', async () => {
+      const odd = `it's "$HOME" \\ é\n  x`
+      const ran = await told(['exec', target(), '--', 'sh', '-c', 'printf %s "$1" >&2; id -u; cat; exit 7', 'sh', odd])
+      expect(ran).toEqual({ status: 7, stdout: '0\n', stderr: odd })
+      const input = Buffer.from(`\0é${'x'.repeat(100_000)}`)
+      expect(await told(['exec', target(), '--stdin', '--', 'cat'], input)).toEqual({ status: 0, stdout: input.toString(), stderr: '' }) // prettier-ignore
+    })
 
   test('a push leaves what runs as it is and says so; --restart switches, and tells what was written', async () => {
     write('two!\n')
@@ -106,18 +108,14 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
     expect((await status()).service.runs).toEqual(before)
   })
 
-  test.each([
-    [
-      'listens elsewhere',
-      () => serving(8081),
-      ['--health-tcp', '8080'],
-      'nothing of it listens on port 8080 after 2 s',
-    ],
+  const ill: [string, () => string[], string[], string][] = [
+    ['listens elsewhere', () => serving(8081), ['--health-tcp', '8080'], 'nothing of it listens on port 8080 after 2 s'], // prettier-ignore
     ['does not succeed', () => serving(8080), ['--health-cmd', 'cat /no/such'], 'its health command did not succeed within 2 s'], // prettier-ignore
     ['ends', () => ['--cmd', 'sh', '--cmd=-c', '--cmd', 'echo last words; exit 1'], [], 'it ended'],
     ['cannot be started', () => ['--cmd', 'nonsense'], [], engine === 'nspawn' ? 'it ended' : `${engine} refuses it: `], // prettier-ignore
-  ])('what %s is given up, and what ran runs again with what it wrote', async (_, cmd, health, why) => {
-    if (engine === 'nspawn' && health.includes('--health-cmd')) return
+  ]
+  const known = ill.filter(([, , health]) => engine !== 'nspawn' || !health.includes('--health-cmd'))
+  test.each(known)('what %s is given up, and what ran runs again with what it wrote', async (_, cmd, health, why) => {
     write(`worse ${why}\n`)
     const { service, current } = await status()
     const mark = `mark ${performance.now()}`
@@ -158,6 +156,24 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
     expect(await answer(host, 8080)).toBe('two!\n')
   })
 
+  test('apply --restart runs what a file brings, and goes back where that is not well', async () => {
+    const file = join(work.state, `../${engine}.varve`)
+    const apply = ['apply', file, target(), ...well, ...work.common]
+    const pack = (...more: string[]): Promise<unknown> => run('pack', `rootfs:${work.rootfs}`, '-o', file, '--for', target(), ...more) // prettier-ignore
+    write('four\n')
+    await pack()
+    const { generation, runs, started } = await varveData<Applied>(apply)
+    expect([runs, started?.generation]).toEqual([generation, generation])
+    expect(await answer(host, 8080)).toBe('four\n')
+    expect((await varveData<Applied>(apply)).started).toMatchObject({ generation, downSeconds: null })
+    rmSync(file)
+    await pack(...serving(8081))
+    expect(await varveError(apply)).toMatchObject({ code: 'E_HEALTH', status: 7, message: expect.stringContaining(`generation ${generation} runs again`) }) // prettier-ignore
+    expect(await answer(host, 8080)).toBe('four\n')
+    expect(await varveError([...apply, '--health-tcp', '22'])).toMatchObject({ code: 'E_PORT', status: 4 })
+    expect((await status()).current).toBe(generation)
+  })
+
   test('a restart that was cut short is finished by the next push', async () => {
     const { current } = await status()
     await sh(`echo "${current} ${engine} ${current}" >/var/lib/varve/c/web/switching; kill -KILL ${await first()}`)
@@ -191,29 +207,50 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
     expect(deafNow).toMatchObject({ running: [], drift: [], service: { wanted: false, stopSeconds: 2 } })
   })
 
-  test.runIf(engine === 'podman')('a container of podman that varve did not make is refused by name', async () => {
-    await sh('podman create --name deaf --rootfs /tmp true')
-    expect(await varveError(['start', `${host.alias}:deaf`, ...own, ...work.common])).toMatchObject({
-      code: 'E_RUNNING',
-      status: 4,
-      message: 'cannot start deaf: podman has a container of that name that varve did not make',
+  if (engine === 'podman')
+    test('a container of podman that varve did not make is refused by name', async () => {
+      await sh('podman create --name deaf --rootfs /tmp true')
+      expect(await varveError(['start', `${host.alias}:deaf`, ...own, ...work.common])).toMatchObject({
+        code: 'E_RUNNING',
+        status: 4,
+        message: 'cannot start deaf: podman has a container of that name that varve did not make',
+      })
+      await sh('podman rm -f deaf')
     })
-    await sh('podman rm -f deaf')
-  })
 
-  test.skipIf(own.length > 0)('a name that runs outside varve is refused', async () => {
-    await varveData(work.push('other', '--cmd', 'sleep', '--cmd', '300'))
-    await sh(`cd /var/lib/machines/other && ${engine} create other </dev/null >/dev/null 2>&1 && ${engine} start other`)
-    expect(await varveError(['start', `${host.alias}:other`, ...work.common])).toMatchObject({
-      code: 'E_RUNNING',
-      status: 4,
-      message: `cannot start other: ${engine} runs a container of that name that varve did not start`,
+  if (own.length === 0)
+    test('an engine that the host has not is refused, and what runs runs on', async () => {
+      const before = await status()
+      write('never\n')
+      for (const words of [
+        push(...well, '--engine', 'podman'),
+        ['restart', target(), '--engine', 'podman', ...work.common],
+      ])
+        expect(await varveError(words)).toMatchObject({
+          code: 'E_NO_ENGINE',
+          status: 4,
+          message: 'cannot start web: the host has no podman',
+          hint: 'apt-get install runc on the host, or name another with --engine',
+        })
+      expect(await status()).toEqual(before)
     })
-    await sh(`${engine} delete -f other`)
-    await run('start', `${host.alias}:other`)
-    await run('stop', `${host.alias}:other`, '--stop-timeout', '0')
-    await run('rm', `${host.alias}:other`)
-  })
+
+  if (own.length === 0)
+    test('a name that runs outside varve is refused', async () => {
+      await varveData(work.push('other', '--cmd', 'sleep', '--cmd', '300'))
+      await sh(
+        `cd /var/lib/machines/other && ${engine} create other </dev/null >/dev/null 2>&1 && ${engine} start other`,
+      )
+      expect(await varveError(['start', `${host.alias}:other`, ...work.common])).toMatchObject({
+        code: 'E_RUNNING',
+        status: 4,
+        message: `cannot start other: ${engine} runs a container of that name that varve did not start`,
+      })
+      await sh(`${engine} delete -f other`)
+      await run('start', `${host.alias}:other`)
+      await run('stop', `${host.alias}:other`, '--stop-timeout', '0')
+      await run('rm', `${host.alias}:other`)
+    })
 
   test('nothing is left of what was stopped and removed', async () => {
     await run('stop', target())
