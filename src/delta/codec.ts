@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { VarveError, messageOf } from '../errors.ts'
-import type { Codec, Pace, Tool } from './effort.ts'
+import { pieceOf, type Codec, type Pace, type Tool } from './effort.ts'
 import type { Pool } from './pool.ts'
 
 export type Piece = { readonly codec: Codec; readonly bytes: Uint8Array }
@@ -44,7 +44,7 @@ export async function* compress(
     // a chunk may be overwritten by the next
     parts.push(Uint8Array.from(chunk))
     size += chunk.length
-    if (size < pieceOf(tool)) continue
+    if (size < pieceOf(tool.codec, begun)) continue
     begin(Buffer.concat(parts), false)
     parts = []
     size = 0
@@ -53,11 +53,6 @@ export async function* compress(
   }
   if (size > 0) begin(Buffer.concat(parts), true)
   for (const piece of made) yield await piece
-}
-
-/** xz finds more the more it sees; its memory, here and there, is a few times its dictionary of 16 MiB. */
-function pieceOf({ codec }: Tool): number {
-  return codec === 'xz' ? 48 << 20 : 16 << 20
 }
 
 /** What is so small is compressed by each of the strong tools, where one of them was chosen. */

@@ -60,7 +60,17 @@ export function levelAfter(bytes: number, link: { readonly bytesPerSecond: numbe
   return bytes <= FEW ? 19 : (soonest(AFTER, bytes, link)?.level ?? 9)
 }
 
-/** What is sent while the rest is still compressed costs no time of its own; what fits into one piece waits for it. */
+/**
+ * Bytes of a stream that are compressed at once, of the piece behind so many others: a link has nothing to do until the first
+ * is made, and tools find more in larger ones. xz finds the most; its memory, here and there, is some times its dictionary.
+ */
+export function pieceOf(codec: Codec, before: number): number {
+  return Math.min(codec === 'xz' ? 48 << 20 : 16 << 20, FIRST * 4 ** before)
+}
+
+const FIRST = 4 << 20
+
+/** What is sent while the rest is still compressed costs no time of its own; only the first piece is waited for. */
 function soonest<Way extends { readonly speed: number; readonly ratio: number }>(
   ways: readonly Way[],
   bytes: number,
@@ -73,6 +83,3 @@ function soonest<Way extends { readonly speed: number; readonly ratio: number }>
   }
   return ways.toSorted((a, b) => seconds(a) - seconds(b))[0]
 }
-
-/** Bytes of a piece, with which sending begins. */
-const FIRST = 16 << 20

@@ -27,7 +27,7 @@ export async function upload(
     name,
     begun,
     bytesPerSecond = Infinity,
-  }: { readonly name: string; readonly begun: string | undefined; readonly bytesPerSecond?: number | undefined },
+  }: { readonly name: string; readonly begun: readonly string[]; readonly bytesPerSecond?: number | undefined },
 ): Promise<Upload | undefined> {
   const channel = await transport.exec(uploadCommand(name, begun))
   let said = ''
@@ -47,7 +47,7 @@ export async function upload(
     return value
   }
   try {
-    const there = begun === undefined ? undefined : await leftOf(channel, name, () => answer)
+    const there = begun.length === 0 ? undefined : await leftOf(channel, name, () => answer)
     let held = there?.size ?? 0
     for await (const chunk of chunks) {
       size += chunk.length
