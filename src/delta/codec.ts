@@ -41,15 +41,19 @@ export async function* compress(
   let parts: Uint8Array[] = []
   let size = 0
   for await (const chunk of chunks) {
-    // a chunk may be overwritten by the next
-    parts.push(Uint8Array.from(chunk))
-    size += chunk.length
-    if (size < pieceOf(tool.codec, begun)) continue
-    begin(Buffer.concat(parts), false)
-    parts = []
-    size = 0
-    while (made.length > pool.cores) yield (await made.shift()) as Piece
-    tool = pace.tool(bytes, codecs)
+    for (let at = 0; at < chunk.length;) {
+      const part = chunk.subarray(at, at + pieceOf(tool.codec, begun) - size)
+      at += part.length
+      size += part.length
+      // a chunk may be overwritten by the next
+      parts.push(Uint8Array.from(part))
+      if (size < pieceOf(tool.codec, begun)) break
+      begin(Buffer.concat(parts), false)
+      parts = []
+      size = 0
+      while (made.length > pool.cores) yield (await made.shift()) as Piece
+      tool = pace.tool(bytes, codecs)
+    }
   }
   if (size > 0) begin(Buffer.concat(parts), true)
   for (const piece of made) yield await piece
