@@ -13,6 +13,8 @@ export type Packing = {
   readonly codecs: readonly Codec[]
   readonly pace: Pace
   readonly pool: Pool
+  /** See Pace. */
+  readonly thrifty?: boolean
 }
 
 /** What is compressed: about how many bytes, and whether x86 programs are among them. */
@@ -28,9 +30,9 @@ export async function* compress(
     for await (const chunk of chunks) yield { codec: 'none', bytes: chunk }
     return
   }
-  const { pace, pool } = packing
+  const { pace, pool, thrifty } = packing
   const made: Promise<Piece>[] = []
-  let tool = pace.tool(bytes, codecs)
+  let tool = pace.tool(bytes, codecs, thrifty)
   const begin = (piece: Buffer, last: boolean): void => {
     const done = packPiece(piece, { tool, programs, pool, alone: last && begun === 0 ? codecs : undefined })
     done.catch(() => {}) // who takes it is told
@@ -52,7 +54,7 @@ export async function* compress(
       parts = []
       size = 0
       while (made.length > pool.cores) yield (await made.shift()) as Piece
-      tool = pace.tool(bytes, codecs)
+      tool = pace.tool(bytes, codecs, thrifty)
     }
   }
   if (size > 0) begin(Buffer.concat(parts), true)
