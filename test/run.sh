@@ -12,11 +12,18 @@ echo '== types, lint, format, unused code, shell'
 npm run --silent lint
 npm run --silent build
 echo '== tests'
-report=$(mktemp)
-trap 'rm -f "$report" "$report.node"' EXIT
+reports=$(mktemp -d)
+trap 'rm -rf "$reports"' EXIT
 status=0
-test/fixture/run.sh npx vitest run --reporter=default --reporter=json --outputFile.json="$report" || status=$?
+shards=8
+cores=$(nproc)
+# shellcheck disable=SC2016 # the inner shell expands
+seq "$shards" | setpriv --pdeathsig KILL xargs -P "$((cores < 4 ? cores : 4))" -I N setpriv --pdeathsig KILL sh -c '
+  test/fixture/run.sh npx vitest run --shard="N/$1" --reporter=default --reporter=json --outputFile.json="$0/N.json" >"$0/N.log" 2>&1
+  status=$?
+  flock "$0" cat "$0/N.log"
+  exit "$status"' "$reports" "$shards" || status=1
 echo '== other versions of Node'
-test/node-versions.sh "$report.node" || status=$?
-node test/count.js "$report" "$report.node"
+test/node-versions.sh "$reports/node" || status=1
+node test/count.js "$reports" "$shards"
 exit "$status"

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { VarveError, messageOf } from '../errors.ts'
-import type { Codec, Pace, Tool } from './effort.ts'
+import { pieceOf, type Codec, type Pace, type Tool } from './effort.ts'
 import type { Pool } from './pool.ts'
 
 export type Piece = { readonly codec: Codec; readonly bytes: Uint8Array }
@@ -13,6 +13,8 @@ export type Packing = {
   readonly codecs: readonly Codec[]
   readonly pace: Pace
   readonly pool: Pool
+  /** See Pace. */
+  readonly thrifty?: boolean
 }
 
 /** What is compressed: about how many bytes, and whether x86 programs are among them. */
@@ -28,9 +30,9 @@ export async function* compress(
     for await (const chunk of chunks) yield { codec: 'none', bytes: chunk }
     return
   }
-  const { pace, pool } = packing
+  const { pace, pool, thrifty } = packing
   const made: Promise<Piece>[] = []
-  let tool = pace.tool(bytes, codecs)
+  let tool = pace.tool(bytes, codecs, thrifty)
   const begin = (piece: Buffer, last: boolean): void => {
     const done = packPiece(piece, { tool, programs, pool, alone: last && begun === 0 ? codecs : undefined })
     done.catch(() => {}) // who takes it is told
@@ -41,23 +43,22 @@ export async function* compress(
   let parts: Uint8Array[] = []
   let size = 0
   for await (const chunk of chunks) {
-    // a chunk may be overwritten by the next
-    parts.push(Uint8Array.from(chunk))
-    size += chunk.length
-    if (size < pieceOf(tool)) continue
-    begin(Buffer.concat(parts), false)
-    parts = []
-    size = 0
-    while (made.length > pool.cores) yield (await made.shift()) as Piece
-    tool = pace.tool(bytes, codecs)
+    for (let at = 0; at < chunk.length;) {
+      const part = chunk.subarray(at, at + pieceOf(tool.codec, begun) - size)
+      at += part.length
+      size += part.length
+      // a chunk may be overwritten by the next
+      parts.push(Uint8Array.from(part))
+      if (size < pieceOf(tool.codec, begun)) break
+      begin(Buffer.concat(parts), false)
+      parts = []
+      size = 0
+      while (made.length > pool.cores) yield (await made.shift()) as Piece
+      tool = pace.tool(bytes, codecs, thrifty)
+    }
   }
   if (size > 0) begin(Buffer.concat(parts), true)
   for (const piece of made) yield await piece
-}
-
-/** xz finds more the more it sees; its memory, here and there, is a few times its dictionary of 16 MiB. */
-function pieceOf({ codec }: Tool): number {
-  return codec === 'xz' ? 48 << 20 : 16 << 20
 }
 
 /** What is so small is compressed by each of the strong tools, where one of them was chosen. */

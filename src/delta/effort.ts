@@ -9,16 +9,20 @@ export type Pace = {
   readonly bytesPerSecond: number
   /** How many jobs run at once here. */
   readonly cores: number
-  /** The tool for the next piece of a stream of about so many bytes, with what the host can undo. */
-  readonly tool: (bytes: number, codecs: readonly Codec[]) => Tool
+  /**
+   * The tool for the next piece of a stream of about so many bytes, with what the host can undo. `thrifty` is where nothing
+   * but effort saves bytes that other tools save.
+   */
+  readonly tool: (bytes: number, codecs: readonly Codec[], thrifty?: boolean) => Tool
 }
 
-/** The same answer for every piece. */
-export function steady(bytesPerSecond: number, cores: number): Pace {
+/** The same answer for every piece; a thrifty one is for a link of so many bytes a second at most. */
+export function steady(bytesPerSecond: number, cores: number, thrift = Infinity): Pace {
   return {
     bytesPerSecond,
     cores,
-    tool: (bytes, codecs) => toolFor(bytes, { bytesPerSecond, cores }, codecs),
+    tool: (bytes, codecs, thrifty) =>
+      toolFor(bytes, { bytesPerSecond: thrifty ? Math.min(bytesPerSecond, thrift) : bytesPerSecond, cores }, codecs),
   }
 }
 
@@ -26,21 +30,33 @@ type Measured = Tool & { readonly speed: number; readonly ratio: number }
 
 /** Bytes a second of one core, and what is left of them: 60 MB of a Debian tree's tar; gzip's are estimates. */
 const STREAMS: readonly Measured[] = [
-  { codec: 'zstd', level: 1, speed: 190e6, ratio: 0.3 },
-  { codec: 'zstd', level: 3, speed: 170e6, ratio: 0.265 },
-  { codec: 'zstd', level: 9, speed: 43e6, ratio: 0.236 },
-  { codec: 'zstd', level: 19, speed: 1.9e6, ratio: 0.208 },
-  { codec: 'xz', level: 6, speed: 1.8e6, ratio: 0.187 },
-  { codec: 'xz', level: 9, speed: 1.3e6, ratio: 0.184 },
+  { codec: 'zstd', level: 1, speed: 190e6, ratio: 0.296 },
+  { codec: 'zstd', level: 3, speed: 170e6, ratio: 0.262 },
+  { codec: 'zstd', level: 6, speed: 75e6, ratio: 0.242 },
+  { codec: 'zstd', level: 9, speed: 43e6, ratio: 0.233 },
+  { codec: 'zstd', level: 12, speed: 22e6, ratio: 0.231 },
+  { codec: 'zstd', level: 16, speed: 3.8e6, ratio: 0.219 },
+  { codec: 'zstd', level: 17, speed: 3.3e6, ratio: 0.213 },
+  { codec: 'zstd', level: 18, speed: 2.5e6, ratio: 0.207 },
+  { codec: 'zstd', level: 19, speed: 1.9e6, ratio: 0.206 },
+  { codec: 'xz', level: 0, speed: 17e6, ratio: 0.222 },
+  { codec: 'xz', level: 1, speed: 11e6, ratio: 0.21 },
+  { codec: 'xz', level: 2, speed: 5.7e6, ratio: 0.206 },
+  { codec: 'xz', level: 4, speed: 2.9e6, ratio: 0.192 },
+  { codec: 'xz', level: 5, speed: 2.5e6, ratio: 0.185 },
+  { codec: 'xz', level: 9, speed: 1.3e6, ratio: 0.182 },
   { codec: 'gzip', level: 6, speed: 35e6, ratio: 0.3 },
   { codec: 'gzip', level: 9, speed: 15e6, ratio: 0.298 },
 ]
 
+/** Bytes a second that come out of them again, on a small host. */
+const UNDONE: Record<Codec, number> = { zstd: 400e6, gzip: 120e6, xz: 50e6, none: Infinity }
+
 /** Estimates of the same, for files with their older version as the dictionary. */
-const AFTER: readonly { readonly level: number; readonly speed: number; readonly ratio: number }[] = [
-  { level: 6, speed: 45e6, ratio: 0.06 },
-  { level: 9, speed: 30e6, ratio: 0.053 },
-  { level: 19, speed: 1.5e6, ratio: 0.04 },
+const AFTER: readonly Measured[] = [
+  { codec: 'zstd', level: 6, speed: 45e6, ratio: 0.06 },
+  { codec: 'zstd', level: 9, speed: 30e6, ratio: 0.053 },
+  { codec: 'zstd', level: 19, speed: 1.5e6, ratio: 0.04 },
 ]
 
 /** So few bytes are worth all effort on any link. */
@@ -60,19 +76,30 @@ export function levelAfter(bytes: number, link: { readonly bytesPerSecond: numbe
   return bytes <= FEW ? 19 : (soonest(AFTER, bytes, link)?.level ?? 9)
 }
 
-/** What is sent while the rest is still compressed costs no time of its own; what fits into one piece waits for it. */
-function soonest<Way extends { readonly speed: number; readonly ratio: number }>(
-  ways: readonly Way[],
-  bytes: number,
-  { bytesPerSecond, cores }: { readonly bytesPerSecond: number; readonly cores: number },
-): Way | undefined {
-  const seconds = ({ speed, ratio }: Way): number => {
-    const first = Math.min(bytes, FIRST) / speed
-    const making = (bytes - Math.min(bytes, FIRST)) / speed / cores
-    return first + Math.max(making, (bytes * ratio) / bytesPerSecond)
-  }
-  return ways.toSorted((a, b) => seconds(a) - seconds(b))[0]
+/**
+ * Bytes of a stream that are compressed at once, of the piece behind so many others: a link has nothing to do until the first
+ * is made, and tools find more in larger ones. xz finds the most; its memory, here and there, is some times its dictionary.
+ */
+export function pieceOf(codec: Codec, before: number): number {
+  return Math.min(codec === 'xz' ? 48 << 20 : 16 << 20, FIRST * 4 ** before)
 }
 
-/** Bytes of a piece, with which sending begins. */
-const FIRST = 16 << 20
+const FIRST = 4 << 20
+
+/** Of ways that arrive about as soon, the smallest is taken: bytes are what is counted. */
+const ABOUT = 1.1
+
+/** What is sent while the rest is still compressed costs no time of its own; the first piece is waited for, and the undoing. */
+function soonest(
+  ways: readonly Measured[],
+  bytes: number,
+  { bytesPerSecond, cores }: { readonly bytesPerSecond: number; readonly cores: number },
+): Measured | undefined {
+  const seconds = ({ codec, speed, ratio }: Measured): number => {
+    const first = Math.min(bytes, FIRST) / speed
+    const making = (bytes - Math.min(bytes, FIRST)) / speed / cores
+    return first + Math.max(making, (bytes * ratio) / bytesPerSecond) + bytes / UNDONE[codec]
+  }
+  const least = Math.min(...ways.map(seconds))
+  return ways.filter((way) => seconds(way) <= least * ABOUT).toSorted((a, b) => a.ratio - b.ratio)[0]
+}

@@ -84,21 +84,23 @@ export function rootCommand(words: {
 }
 
 /*
- * As the login user, with the words NAME OLD|-: standard input becomes the spool file NAME; says "NAME SIZE". Where a lost
- * connection left some of it as OLD, it first says "NAME has SIZE SHA256" of that, and takes a line: `go` where it is to be
- * gone on with, `no` where it is to be forgotten. What still writes to OLD writes the same bytes at the same places. What
- * the checks saw is where the shell stands, so that nobody can swap it afterwards. What nobody went on with goes after a day.
+ * As the login user, with the words NAME OLD...: standard input becomes the spool file NAME; says "NAME SIZE". Where lost
+ * connections may have left some of it as an OLD, it first says "NAME has SIZE SHA256" of the first that is there, and takes a
+ * line: `go` where it is to be gone on with, `no` where it is to be forgotten. What still writes to OLD writes the same bytes
+ * at the same places. What the checks saw is where the shell stands, so that nobody can swap it afterwards. What nobody went
+ * on with goes after a day.
  */
 const UPLOAD = [
   'umask 077; d=$HOME/.cache/varve; if [ -L "$d" ] || [ -L "$d/spool" ]; then exit 9; fi',
   'mkdir -p "$d/spool" || { [ -e "$d/spool" ] && exit 9; exit 8; }',
   'cd "$d/spool" && [ -O . ] && [ -O .. ] || exit 9; chmod 700 . .. || exit 8',
   'find . -type f -mtime +0 -exec rm -f {} +',
-  'w=anew; if [ "$2" = - ]; then :; else { mv "$2" "$1.part" || mv "$2.part" "$1.part" || touch "$1.part"; } 2>/dev/null; if [ -L "$1.part" ]; then exit 9; fi',
-  's=$(sha256sum <"$1.part"); echo "$1 has $(wc -c <"$1.part") ${s%% *}"; read -r w; if [ "$w" = no ]; then rm -f "$1.part"; exit; fi; fi',
-  'if [ "$w" = go ]; then cat >>"$1.part"; else cat >"$1.part"; fi && mv "$1.part" "$1" && echo "$1 $(wc -c <"$1")"',
+  'w=anew; n=$1; shift; if [ $# -gt 0 ]; then for o do mv "$o" "$n.part" || mv "$o.part" "$n.part" || continue; break; done 2>/dev/null',
+  'touch "$n.part"; if [ -L "$n.part" ]; then exit 9; fi',
+  's=$(sha256sum <"$n.part"); echo "$n has $(wc -c <"$n.part") ${s%% *}"; read -r w; if [ "$w" = no ]; then rm -f "$n.part"; exit; fi; fi',
+  'if [ "$w" = go ]; then cat >>"$n.part"; else cat >"$n.part"; fi && mv "$n.part" "$n" && echo "$n $(wc -c <"$n")"',
 ].join('; ')
 
-export function uploadCommand(name: string, begun: string | undefined): string {
-  return `exec ${quote(['/bin/sh', '-c', UPLOAD, 'varve', name, begun ?? '-'])}`
+export function uploadCommand(name: string, begun: readonly string[]): string {
+  return `exec ${quote(['/bin/sh', '-c', UPLOAD, 'varve', name, ...begun])}`
 }

@@ -25,12 +25,12 @@ export type Session = AsyncDisposable & {
   /** The same with a stream of bytes behind the request, in frames; the answer comes once the host has taken them. */
   stream(words: readonly string[], chunks: AsyncIterable<Uint8Array>): Promise<{ readonly size: number }>
   /**
-   * Writes chunks into the login user's spool, beside the root session. Where it was `begun` under another name, only what
+   * Writes chunks into the login user's spool, beside the root session. Where it was `begun` under other names, only what
    * the host does not have yet is sent; undefined where the host has the beginning of something else.
    */
   upload(
     chunks: AsyncIterable<Uint8Array>,
-    file: { readonly name: string; readonly begun: string | undefined },
+    file: { readonly name: string; readonly begun: readonly string[] },
   ): Promise<Upload | undefined>
   /** Asks last: behind its answer the streams and the exit status are those of a command. Throws as `ask` does. */
   attach(words: readonly string[]): Promise<Attached>
@@ -80,7 +80,7 @@ export async function openSession(transport: Transport, options: SessionOptions)
       return { size }
     },
     async upload(chunks, file) {
-      roundTrips += options.roundTripsPerCommand + (file.begun === undefined ? 1 : 2)
+      roundTrips += options.roundTripsPerCommand + (file.begun.length === 0 ? 1 : 2)
       return upload(transport, chunks, { ...file, bytesPerSecond: options.bytesPerSecond })
     },
     async attach(words) {

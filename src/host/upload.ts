@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import type { Writable } from 'node:stream'
+import { finished } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { VarveError } from '../errors.ts'
 import { escapeControls } from '../model/bytes.ts'
@@ -27,13 +28,14 @@ export async function upload(
     name,
     begun,
     bytesPerSecond = Infinity,
-  }: { readonly name: string; readonly begun: string | undefined; readonly bytesPerSecond?: number | undefined },
+  }: { readonly name: string; readonly begun: readonly string[]; readonly bytesPerSecond?: number | undefined },
 ): Promise<Upload | undefined> {
   const channel = await transport.exec(uploadCommand(name, begun))
   let said = ''
   let answer = ''
   channel.stderr.on('data', (chunk: Buffer) => (said += chunk.toString('latin1').slice(0, 1000)))
   channel.stdout.on('data', (chunk: Buffer) => (answer += chunk.toString('latin1').slice(0, 1000)))
+  const allSaid = Promise.allSettled([finished(channel.stdout), finished(channel.stderr)])
   const hash = createHash('sha256')
   const send = paced(channel.stdin, bytesPerSecond, transport.traffic)
   let size = 0
@@ -47,7 +49,7 @@ export async function upload(
     return value
   }
   try {
-    const there = begun === undefined ? undefined : await leftOf(channel, name, () => answer)
+    const there = begun.length === 0 ? undefined : await leftOf(channel, name, () => answer)
     let held = there?.size ?? 0
     for await (const chunk of chunks) {
       size += chunk.length
@@ -76,6 +78,8 @@ export async function upload(
     broken = error
   }
   const status = await waited(channel.exit)
+  // sshd may tell the status before the last words
+  await Promise.race([allSaid, sleep(LAST_WORDS_MS, undefined, { ref: false })])
   if (status === null)
     throw new VarveError('E_LOST', 'lost the connection while sending the delta', {
       hint: 'run the same command again',
@@ -107,6 +111,9 @@ export async function upload(
     bytesPerSecond: tells ? ((size - resumed) / Math.max(1, blockedMs)) * 1000 : undefined,
   }
 }
+
+/** What the command left running may keep its outputs open. */
+const LAST_WORDS_MS = 2000
 
 /** Less may all fit into the buffers on the way. */
 const TELLING = 1 << 20

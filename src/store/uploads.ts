@@ -5,8 +5,11 @@ import type { Handle } from './database.ts'
 export type Upload = {
   /** Of its spool file. */
   readonly name: string
-  /** The name under which a process that is gone had sent some of it. */
-  readonly begun: string | undefined
+  /**
+   * The names under which processes that are gone may have sent some of it, the last one first: which of them came as far as
+   * the host's command is not known.
+   */
+  readonly begun: readonly string[]
   /** What it was made with, as `note` was told; empty where it is new. */
   readonly madeWith: string
 }
@@ -19,6 +22,9 @@ export type Uploads = {
   rate(host: string): number | undefined
   keepRate(host: string, bytesPerSecond: number): void
 }
+
+/** So many connections in a row may be lost before the command runs there. */
+const MOST_NAMES = 8
 
 export function openUploads(database: Handle): Uploads {
   return {
@@ -33,10 +39,11 @@ export function openUploads(database: Handle): Uploads {
           const known = row !== undefined && (row.owner === process.pid || !isAlive(row.owner)) ? row : undefined
           const name = randomBytes(32).toString('hex')
           const madeWith = known?.madeWith ?? ''
+          const begun = known?.name.split(' ').slice(0, MOST_NAMES) ?? []
           database
             .prepare('INSERT OR REPLACE INTO upload (host, delta, name, owner, made_with) VALUES (?, ?, ?, ?, ?)')
-            .run(host, delta, name, process.pid, madeWith)
-          return { name, begun: known?.name, madeWith }
+            .run(host, delta, [name, ...begun].join(' '), process.pid, madeWith)
+          return { name, begun, madeWith }
         })
         .immediate(),
     note: (host, delta, madeWith) =>

@@ -24,7 +24,7 @@ export async function uploadTo(
   const note = (madeWith: string): void => uploads.note(host, what, madeWith)
   const upload =
     (await connected.session.upload(await delta.make(file, note), file)) ??
-    (await connected.session.upload(await delta.make({ ...file, madeWith: '' }, note), { ...file, begun: undefined }))
+    (await connected.session.upload(await delta.make({ ...file, madeWith: '' }, note), { ...file, begun: [] }))
   if (upload === undefined) throw new VarveError('E_BUG', 'cannot send the delta: it was refused')
   uploads.end(host, what)
   if (upload.bytesPerSecond !== undefined) uploads.keepRate(host, upload.bytesPerSecond)

@@ -25,9 +25,10 @@ export async function deltaOf(
   const contents = keep && !connected.direct ? kept(source.contents, cache) : source.contents
   await fetchOlds(plan, at)
   const old = (sha256: string): Uint8Array | undefined => cache.get(sha256)
-  const ways = connected.direct
-    ? NO_WAYS
-    : await chooseWays(plan, { contents, old, signed, can: hostCan(survey), pace, pool })
+  const can = hostCan(survey)
+  const ways = connected.direct ? NO_WAYS : await chooseWays(plan, { contents, old, signed, can, pace, pool })
+  // rsync's stream has no patches, but finds blocks there and compresses well
+  const thrifty = plan.base !== undefined && ((signed?.size ?? 0) > 0 || !(can.prefix || can.patch))
   if (ways !== NO_WAYS)
     at.context.onEvent({
       kind: 'detail',
@@ -36,7 +37,7 @@ export async function deltaOf(
   return encodeDelta(plan, {
     tree: layer.tree(),
     dialect: survey.tools.tar === 'busybox' ? 'gnu' : 'pax',
-    ...(connected.direct ? {} : { packing: { codecs: codecsOf(survey), pace, pool } }),
+    ...(connected.direct ? {} : { packing: { codecs: codecsOf(survey), pace, pool, thrifty } }),
     contents,
     ways,
     old,

@@ -21,7 +21,12 @@ const SLOW = 8e3
 
 /** The pace as it is known before anything is sent. */
 export function paceFor(at: Asked): Pace {
-  return steady(knownRate(at) ?? USUAL, at.pool.cores)
+  return steady(knownRate(at) ?? USUAL, at.pool.cores, thriftOf(at))
+}
+
+/** What is compressed thriftily is so as for a link of 5 Mbit/s, where the link is faster. */
+function thriftOf({ context }: Asked): number {
+  return context.effort === 'fast' ? Infinity : 600e3
 }
 
 function knownRate({ context, connected, manifest }: Asked): number | undefined {
@@ -51,11 +56,12 @@ export function paceOf(upload: Upload, at: Asked, note: (madeWith: string) => vo
   return {
     bytesPerSecond: rate,
     cores,
-    tool(bytes, codecs) {
+    tool(bytes, codecs, thrifty) {
       const sent = at.connected.traffic().sent - from
       const seen = sent > BUFFERED ? (sent / (performance.now() - since)) * 1000 : rate
       const recorded = before?.tools[tools.length]
-      const tool = recorded ?? toolFor(bytes, { bytesPerSecond: follows ? seen : rate, cores }, codecs)
+      const takes = Math.min(follows ? seen : rate, thrifty ? thriftOf(at) : Infinity)
+      const tool = recorded ?? toolFor(bytes, { bytesPerSecond: takes, cores }, codecs)
       tools.push(tool)
       if (follows && recorded === undefined) note(JSON.stringify({ rate, tools } satisfies MadeWith))
       return tool

@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { afterAll } from 'vitest'
 import { byteString } from '../../src/model/bytes.ts'
 import type { Tree } from '../../src/model/tree.ts'
 import { scanDirectory } from '../../src/source/directory.ts'
@@ -24,7 +25,8 @@ import { varve, varveData } from '../fixture/varve.ts'
 export const ground = '/run/varve-bench'
 mkdirSync(ground, { recursive: true })
 execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'bench', ground])
-process.on('exit', () => execFileSync('umount', ['--lazy', ground]))
+// with all that is mounted in it
+afterAll(() => void execFileSync('umount', ['--lazy', ground]))
 
 /** The runtime as it is sent to a host. */
 export const runtimeText = loadRuntime().text.toString()

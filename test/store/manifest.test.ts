@@ -57,3 +57,20 @@ test('openManifest() sets a damaged database aside and begins anew', () => {
   expect(manifest.tree(id)).toBeUndefined()
   expect(readdirSync(directory)).toContain('manifest.db.corrupt-1')
 })
+
+test('uploads are begun behind all names under which something may have been sent, until one has ended', () => {
+  using manifest = openManifest(directory)
+  const begin = (): { readonly name: string; readonly begun: readonly string[] } =>
+    manifest.uploads.begin('host', 'delta')
+  const first = begin()
+  expect(first.begun).toEqual([])
+  const second = begin()
+  expect(second.begun).toEqual([first.name])
+  const third = begin()
+  expect(third.begun).toEqual([second.name, first.name])
+  expect(manifest.uploads.begin('host', 'other').begun).toEqual([])
+  for (let more = 0; more < 20; more++) begin()
+  expect(begin().begun).toHaveLength(8)
+  manifest.uploads.end('host', 'delta')
+  expect(begin().begun).toEqual([])
+})
