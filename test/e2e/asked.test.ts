@@ -117,6 +117,25 @@ describe.each([
       expect(text).toContain('files 100,')
     })
 
+    test('what ends before anybody saw it has ended, and what systemd-nspawn refuses is told in its words', async () => {
+      await varveData<Report>(push('short', asking(0, 0), '--engine', 'nspawn'))
+      const restart = ['restart', `${host.alias}:short`, ...work.common]
+      const ends = ['--cmd', 'sh', '--cmd=-c', '--cmd', 'echo last words; exit 1', '--engine', 'nspawn', '--stop-timeout', '0'] // prettier-ignore
+      // a host that is slow to look
+      await host.exec('printf "#!/bin/sh\\nsleep 0.5\\nexec /usr/bin/grep \\"\\$@\\"\\n" >/usr/local/bin/grep; chmod 755 /usr/local/bin/grep')
+      const ended = await varve(work.push('short', ...ends, '--restart'))
+      await host.exec('rm /usr/local/bin/grep')
+      expect(ended.status).toBe(7)
+      expect(ended.stderr).toContain('==> log of generation 2\nlast words\n')
+      expect(ended.stderr).toContain('cannot run generation 2 of short: it ended; generation 1 runs again [E_HEALTH]')
+      await host.exec(`sed -i 's/"linux": {/"linux": {"bogus": 1,/' /var/lib/varve/c/short/bundle/1/config.json`)
+      expect(await varveError(restart)).toMatchObject({
+        code: 'E_START',
+        status: 4,
+        message: expect.stringMatching(/^cannot run generation 1 of short: nspawn refuses it: .*config\.json:\d+:\d+: Unexpected OCI element 'bogus'.*; nothing runs$/),
+      })
+    }) // prettier-ignore
+
     test.each([
       ['a filter of system calls', asking(0, 0)],
       ['a user that is not root', asking(7, 0)],
