@@ -44,6 +44,7 @@ function stateOf({ current, drift, running, service }: ContainerStatus): string 
     runs === undefined ? 'runs, not started by varve' : `runs ${runs.generation} on ${runs.engine} since ${since}`
   return [
     ...(drift.length > 0 ? ['drift'] : []),
+    ...(service.restarting ? ['is being restarted'] : []),
     ...(running.length > 0 ? [runsText] : []),
     ...(boot ? ['starts at boot'] : []),
   ].join(', ')

@@ -7,7 +7,7 @@ export function started(done: Started): string {
   const what = `${host}:${container} runs generation ${generation} on ${engine}`
   const how =
     downSeconds === null
-      ? `, since ${done.since}`
+      ? `, since ${done.since.replace(/\.000Z$/, 'Z')}`
       : previous === 0
         ? `, well after ${downSeconds} s`
         : `, down for ${downSeconds} s (was ${previous})`

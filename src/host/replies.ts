@@ -149,6 +149,8 @@ function hintFor(code: string): { hint?: string } {
       return { hint: 'somebody else has pushed: look at varve status, then push again' }
     case 'E_LOCKED':
       return { hint: 'wait for the other varve to end, then run again' }
+    case 'E_NO_CONTAINER':
+      return { hint: 'varve status HOST lists the containers' }
     case 'E_GEN':
       return { hint: 'varve status HOST:NAME lists the generations' }
     case 'E_BUSY_MOUNT':
@@ -158,7 +160,7 @@ function hintFor(code: string): { hint?: string } {
     case 'E_NOT_RUNNING':
       return { hint: 'varve start HOST:NAME' }
     case 'E_NO_ENGINE':
-      return { hint: 'apt-get install runc on the host, or name another with --engine' }
+      return { hint: 'install one on the host (apt-get install runc), or name another with --engine' }
     case 'E_PORT':
       return { hint: 'stop what listens there, or let the container listen on another port' }
     case 'E_PERSIST':

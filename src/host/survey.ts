@@ -132,12 +132,20 @@ function containerOf(words: Words): Read {
     next: number(next),
     mounted: mounted === 'yes',
     linked: linked === 'yes',
-    service: { wanted: false, boot: false, stopSeconds: 0, switching: false, runs: undefined, persist: [] },
+    service: {
+      wanted: false,
+      boot: false,
+      stopSeconds: 0,
+      switching: false,
+      restarting: false,
+      runs: undefined,
+      persist: [],
+    },
     generations: [],
   }
 }
 
-/** NAME want up|down boot yes|no stop N switching yes|no runs N PID SECONDS ENGINE */
+/** NAME want up|down boot yes|no stop N switching yes|no|now runs N PID SECONDS ENGINE */
 function serviceOf(words: Words): Read['service'] {
   const [, , want, , boot, , stop, , switching, , generation, pid, since, engine] = words
   const run = number(generation)
@@ -145,7 +153,8 @@ function serviceOf(words: Words): Read['service'] {
     wanted: want === 'up',
     boot: boot === 'yes',
     stopSeconds: number(stop),
-    switching: switching === 'yes',
+    switching: switching !== 'no',
+    restarting: switching === 'now',
     runs:
       run === 0
         ? undefined

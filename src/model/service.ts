@@ -9,8 +9,9 @@ export type Service = {
   /** It is started when the host boots. */
   readonly boot: boolean
   readonly stopSeconds: number
-  /** A start or a restart was cut short. */
+  /** A start or a restart was begun and not ended: somebody is about it, or it was cut short. */
   readonly switching: boolean
+  readonly restarting: boolean
   /** What varve started and is alive. */
   readonly runs: Run | undefined
   /** Paths in the container that outlive its generations. */

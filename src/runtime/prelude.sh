@@ -171,6 +171,17 @@ take_own_lock() {
   trap leave EXIT
 }
 
+# Whether somebody starts or stops the container at this moment.
+own_lock_taken() {
+  engine_room
+  if has flock; then
+    [ -e "$room/$1.lock" ] && ! flock -n "$room/$1.lock" true 2>/dev/null
+  else
+    read -r owner started _ 2>/dev/null <"/run/varve/lock.$(printf %s "$store/c/$1" | sha256sum | cut -c1-16)/owner" &&
+      [ "$(start_time "$owner")" = "$started" ]
+  fi
+}
+
 drop_lock() {
   exec 9>&-
   [ -z "$held_store" ] || rm -rf "$held_store"

@@ -20,6 +20,7 @@ verb_run() {
   [ "$6" = - ] || svc_boot=$6
   read_started "$name"
   if [ "$manner" = start ] && [ "$alive" = yes ] && [ "$run_generation" != "$to" ]; then die E_RUNNING "cannot start $name: generation $run_generation runs"; fi
+  if [ "$manner" = start ] && [ "$alive" = yes ] && [ "$engine" != "$run_engine" ] && [ "$4" != - ]; then die E_RUNNING "cannot start $name on $engine: it runs on $run_engine"; fi
   # what was started by a run that was cut short was never judged: it is started again
   if [ "$manner" != restart ] && [ "$alive" = yes ] && [ "$run_generation" = "$to" ] && ! read_switching "$name"; then
     svc_want=up

@@ -68,7 +68,8 @@ service_record() {
   read_service "$1"
   read_started "$1"
   if [ "$alive" = yes ]; then at="$run_generation $run_pid $run_since $run_engine"; else at='0 0 0 -'; fi
-  if read_switching "$1"; then cut=yes; else cut=no; fi
+  cut=no
+  ! read_switching "$1" || if own_lock_taken "$1"; then cut=now; else cut=yes; fi
   printf 'service %s want %s boot %s stop %s switching %s runs %s\n' "$1" "$svc_want" "$svc_boot" "$svc_stop" "$cut" "$at"
   for persisted in $svc_persist; do printf 'persist %s %s\n' "$1" "$persisted"; done
 }
@@ -97,5 +98,9 @@ choose_engine() {
     ;;
   esac
   is_engine "$engine" || die E_PROTO "cannot use an engine: it is none"
-  has_engine "$engine" || die E_NO_ENGINE "cannot start $1: the host has no $engine"
+  has_engine "$engine" || {
+    others=
+    for known in runc crun podman nspawn; do ! has_engine "$known" || others="$others${others:+, }$known"; done
+    die E_NO_ENGINE "cannot start $1: the host has no $engine${others:+, but $others}"
+  }
 }

@@ -118,6 +118,7 @@ function* driftOf(
   if (!mounted && generations.find(({ number }) => number === current)?.rootfs === 'overlay')
     yield { kind: 'mount', message: `generation ${current} is not mounted` }
   if (!linked) yield { kind: 'link', message: `${bundle} does not lead to generation ${current}` }
+  if (service.restarting) return // what runs is changing at this moment
   if (service.switching) yield { kind: 'restart', message: 'a restart was cut short' }
   else if (service.wanted && running.length === 0) yield { kind: 'stopped', message: 'it should run, and does not' }
   for (const number of running)

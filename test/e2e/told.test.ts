@@ -1,0 +1,83 @@
+// What an operator is told: of an engine that is not there or is not the one that runs, and of a restart that somebody else is about.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Started } from '../../src/verbs/run.ts'
+import type { ContainerStatus, Status } from '../../src/verbs/status.ts'
+import { startHost, type Host } from '../fixture/host.ts'
+import { varve, varveData, varveError } from '../fixture/varve.ts'
+import { workFor, type Work } from '../fixture/work.ts'
+
+describe.each([
+  ['with flock', {}],
+  ['without flock', { strip: ['flock'] }],
+] as const)('%s', (_, options) => {
+  let host: Host
+  let work: Work
+  const target = (): string => `${host.alias}:web`
+  const status = async (): Promise<ContainerStatus> =>
+    (await varveData<Status>(['status', target(), ...work.common])).containers[0] ?? expect.fail()
+  const sh = async (command: string): Promise<string> => (await host.exec(command)).stdout.toString().trim()
+
+  beforeAll(async () => {
+    host = await startHost(options)
+    work = workFor(host)
+    await varveData(work.push('web', '--cmd', 'sleep', '--cmd', '300', '--restart', '--stop-timeout', '0'))
+  })
+  afterAll(async () => {
+    await host.stop()
+    work[Symbol.dispose]()
+  })
+
+  test('an engine that the host has not is told with those that it has', async () => {
+    writeFileSync(join(work.rootfs, 'new'), _)
+    for (const words of [
+      work.push('web', '--engine', 'podman', '--restart'),
+      ['restart', target(), '--engine', 'podman', ...work.common],
+    ])
+      expect(await varveError(words)).toMatchObject({
+        code: 'E_NO_ENGINE',
+        message: 'cannot start web: the host has no podman, but runc, crun, nspawn',
+        hint: 'install one on the host (apt-get install runc), or name another with --engine',
+      })
+  })
+
+  test('start on another engine than the one that runs it is refused', async () => {
+    const { service } = await status()
+    expect(await varveError(['start', target(), '--engine', 'crun', ...work.common])).toMatchObject({
+      code: 'E_RUNNING',
+      message: 'cannot start web on crun: it runs on runc',
+    })
+    expect((await status()).service).toEqual(service)
+    const same = await varveData<Started>(['start', target(), '--engine', 'runc', ...work.common])
+    expect(same).toMatchObject({ engine: 'runc', downSeconds: null })
+  })
+
+  test('a container that is not there is told with where to look', async () => {
+    for (const verb of ['start', 'stop', 'logs', 'rollback'])
+      expect(await varveError([verb, `${host.alias}:no`, ...work.common])).toMatchObject({
+        code: 'E_NO_CONTAINER',
+        hint: 'varve status HOST lists the containers',
+      })
+  })
+
+  test('a restart that somebody is about is told as such, and as cut short when nobody is any more', async () => {
+    const locked =
+      _ === 'with flock'
+        ? 'exec 8>>/run/varve/web.lock; flock 8'
+        : `lock=/run/varve/lock.$(printf %s /var/lib/varve/c/web | sha256sum | cut -c1-16); mkdir $lock
+           echo $$ $(cut -d' ' -f22 /proc/$$/stat) mark >$lock/owner`
+    await sh('echo "1 runc 1" >/var/lib/varve/c/web/switching')
+    const holder = host.exec(`${locked}; echo $$ >/run/holder; exec sleep 300`)
+    await sh('until [ -s /run/holder ]; do :; done')
+    const shown = await varve(['status', host.alias, ...work.common])
+    expect(shown.stdout).toMatch(/^web .* is being restarted, runs 1 on runc since .*$/m)
+    expect(await status()).toMatchObject({ service: { restarting: true }, drift: [] })
+    await sh('kill $(cat /run/holder)')
+    await holder
+    expect(await status()).toMatchObject({
+      service: { restarting: false, switching: true },
+      drift: [{ kind: 'restart', message: 'a restart was cut short' }],
+    })
+  })
+})
