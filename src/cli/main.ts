@@ -1,7 +1,7 @@
 // The command line: runs what the words ask for, prints data on stdout and all else on stderr, sets the exit status.
 import { setTimeout as delay } from 'node:timers/promises'
 import { CommanderError } from 'commander'
-import { VarveError, exitStatus, messageOf } from '../errors.ts'
+import { VarveError, exitStatus, hasCode, messageOf } from '../errors.ts'
 import { escapeControls } from '../model/bytes.ts'
 import { makeProgram } from './program.ts'
 
@@ -24,7 +24,9 @@ export async function main(process: Process): Promise<void> {
     // help and version are printed already
     if (error instanceof CommanderError && /^commander\.(?:help|version)/.test(error.code))
       process.exitCode = error.exitCode === 0 ? 0 : exitStatus.E_USAGE
-    else process.exitCode = report(process, error instanceof CommanderError ? usage(error) : error, json)
+    else if (hasCode(error, 'E_INTERRUPTED') && process.argv[2] === 'logs') process.exitCode = exitStatus.E_INTERRUPTED
+    else
+      process.exitCode = report(process, error instanceof CommanderError ? usage(error, process.argv[2]) : error, json)
   }
   // sockets and children of an abandoned run must not keep the process
   if (process.exitCode !== exitStatus.E_INTERRUPTED) return
@@ -55,13 +57,17 @@ function wantsJson(argv: readonly string[]): boolean {
 }
 
 /** What commander says may quote the command line as it stands; its guess at what was meant becomes the hint. */
-function usage({ message }: CommanderError): VarveError {
+function usage({ code, message }: CommanderError, verb = ''): VarveError {
   const [, what = '', meant] = /^(?:error: )?(.*?)\.?(?:\n\(Did you mean (.*)\?\))?$/s.exec(message) ?? []
+  const known = code !== 'commander.unknownCommand' && /^[a-z]+$/.test(verb)
   return new VarveError(
     'E_USAGE',
     `cannot read the command line: ${escapeControls(what.replace(' is invalid. ', ' is invalid: '))}`,
     {
-      hint: meant === undefined ? 'varve --help lists what there is' : `did you mean ${escapeControls(meant)}?`,
+      hint:
+        meant === undefined
+          ? `varve ${known ? `${verb} ` : ''}--help lists what there is`
+          : `did you mean ${escapeControls(meant)}?`,
     },
   )
 }

@@ -1,6 +1,6 @@
 // The commands and their options, by commander; each is handed to its verb.
 import { basename } from 'node:path'
-import { Argument, Command, Option } from 'commander'
+import { Argument, Command, Help, Option, type HelpConfiguration } from 'commander'
 import { VarveError } from '../errors.ts'
 import { parseHost, parseSource, parseTarget } from '../model/names.ts'
 import { apply } from '../verbs/apply.ts'
@@ -42,6 +42,7 @@ export async function makeProgram(process: NodeJS.Process, undo: Set<() => Promi
       "Ships a container's root filesystem to a host without a container engine, and sends only what that host lacks.",
     )
     .version('0.1.0')
+    .configureHelp(HELP)
     .exitOverride()
     .configureOutput({
       writeOut: (text) => process.stdout.write(text),
@@ -213,8 +214,24 @@ Exit status: 0 ok, 1 bug, 2 usage, 3 source or content, 4 the host cannot, 5 con
   return exit
 }
 
+const COMMON = 'Options of all commands:'
+
+/** What a command has of its own stands first; a list that is empty is no default to speak of. */
+const HELP: HelpConfiguration = {
+  groupItems(all, shown, groupOf) {
+    const groups = Help.prototype.groupItems(all, shown, groupOf)
+    const last = groups.get(COMMON)
+    if (groups.delete(COMMON) && last !== undefined) groups.set(COMMON, last)
+    return groups
+  },
+  optionDescription(option) {
+    return Help.prototype.optionDescription.call(this, option).replace(' (default: [])', '')
+  },
+}
+
 function common(command: Command): Command {
   return command
+    .optionsGroup(COMMON)
     .option('--store <dir>', 'the store on the host', '/var/lib/varve')
     .option('--bundle-dir <dir>', 'where a link to the current bundle is kept for engines', '/var/lib/machines')
     .addOption(new Option('--format <format>', 'what is printed').choices(['text', 'json']).default('text'))
@@ -229,4 +246,5 @@ function common(command: Command): Command {
     .option('--accept-new', 'trust the key of a host that is not in known_hosts yet')
     .option('--state-dir <dir>', 'the local manifest (default: $XDG_STATE_HOME/varve or ~/.local/state/varve)')
     .option('--debug', 'show stack traces')
+    .optionsGroup('Options:')
 }

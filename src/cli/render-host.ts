@@ -23,7 +23,7 @@ export function status(detailed: boolean): (status: Status) => string {
       .map((kind) => `, ${amount(disk[kind])} ${kind === 'older' ? 'for older generations' : 'that gc frees'}`)
     return (
       `${table([head, ...rows])}${driftText({ host, containers })}${more}` +
-      `${trees} trees in ${store} on ${host}: ${amount(disk.total)}${extra.join('')}${freeBytes === undefined ? '' : `, ${amount(freeBytes)} free`}\n` +
+      `${trees} ${trees === 1 ? 'tree' : 'trees'} in ${store} on ${host}: ${amount(disk.total)}${extra.join('')}${freeBytes === undefined ? '' : `, ${amount(freeBytes)} free`}\n` +
       savedText(disk)
     )
   }

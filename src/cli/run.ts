@@ -146,7 +146,7 @@ export function addRunning(
       await logs({ target: parsed, generation, lines, follow }, context, toTerminal(process))
     })
 
-  add('exec', 'a command in a container that runs; its exit status is that of varve')
+  add('exec', 'run a command in a container that runs; its exit status becomes that of varve')
     .argument('<target>', TARGET)
     .argument('<command...>', 'behind --')
     .option('--stdin', 'the command reads what varve is given')

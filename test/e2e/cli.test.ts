@@ -106,6 +106,21 @@ describe('varve tells', () => {
       expect(stdout).toContain(option)
   }) // prettier-ignore
 
+  test.concurrent('what a command has of its own before what all have', async () => {
+    const { stdout } = await varve(['exec', '--help'])
+    expect(stdout).toMatch(/^Options:\n  --stdin .*\n  -h, --help .*\n\nOptions of all commands:\n  --store /m)
+    expect((await varve(['push', '--help'])).stdout).not.toContain('[])')
+  })
+
+  test.concurrent.each([
+    [['exec', 'local:app'], 'varve exec --help lists what there is'],
+    [['push', 'rootfs:/', 'local:app', '--health-tcp', '0'], 'varve push --help lists what there is'],
+    [['nonsense'], 'varve --help lists what there is'],
+    [['--nonsense'], 'varve --help lists what there is'],
+  ])('where help is for %j', async (words, hint) => {
+    expect(await varveError(words)).toMatchObject({ code: 'E_USAGE', status: 2, hint })
+  })
+
   test.concurrent('which verbs there are, and its version', async () => {
     const help = await varve(['--help'])
     for (const verb of verbs) expect(help.stdout).toMatch(new RegExp(`^  ${verb} `, 'm'))

@@ -1,11 +1,12 @@
 // What an operator is told: of an engine that is not there or is not the one that runs, and of a restart that somebody else is about.
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Started } from '../../src/verbs/run.ts'
 import type { ContainerStatus, Status } from '../../src/verbs/status.ts'
 import { startHost, type Host } from '../fixture/host.ts'
-import { varve, varveData, varveError } from '../fixture/varve.ts'
+import { startVarve, varve, varveData, varveError } from '../fixture/varve.ts'
 import { workFor, type Work } from '../fixture/work.ts'
 
 describe.each([
@@ -59,6 +60,18 @@ describe.each([
         code: 'E_NO_CONTAINER',
         hint: 'varve status HOST lists the containers',
       })
+  })
+
+  test('nothing, where a log is followed until it is interrupted', async () => {
+    const following = startVarve(['logs', target(), '-f', ...work.common])
+    let said = ''
+    for (const stream of [following.stdout, following.stderr])
+      stream?.on('data', (data: Buffer) => (said += data.toString()))
+    const ended = once(following, 'exit')
+    await sh("until pgrep -f 'tail -n 100 -F'; do :; done")
+    following.kill('SIGINT')
+    expect(await ended).toEqual([130, null])
+    expect(said).toBe('')
   })
 
   test('a restart that somebody is about is told as such, and as cut short when nobody is any more', async () => {
