@@ -21,8 +21,8 @@ let hosts: Record<1 | 2, Host>
 let dockerd: Engine
 let work: string
 
-/** What Docker runs of an image, as its Dockerfile says; `broken` is the new one on another port. */
-function runImage(name: string, { tree, port }: { tree: string; port: number }): void {
+/** An image as a Dockerfile says it: BusyBox and the repository, and Fossil with its libraries on that. */
+function buildImage(name: string, { tree, port }: { tree: string; port: number }): void {
   const directory = join(work, name)
   mkdirSync(directory)
   const tar = (file: string, ...words: string[]): unknown => execFileSync('tar', ['-C', tree, '-cf', join(directory, file), ...words]) // prettier-ignore
@@ -32,7 +32,6 @@ function runImage(name: string, { tree, port }: { tree: string; port: number }):
   const lines = ['FROM scratch', 'ADD base.tar /', 'ADD fossil.tar /', 'USER fossil', `EXPOSE ${port}`, `CMD ${server}`]
   writeFileSync(join(directory, 'Dockerfile'), `${lines.join('\n')}\n`)
   dockerd.docker('build', '--quiet', '--tag', name, directory)
-  dockerd.docker('run', '--detach', '--name', name, '--network', 'none', name)
 }
 
 /** Fossil's own program on this side of the network, in a tree of its own. */
@@ -54,9 +53,10 @@ beforeAll(async () => {
     startHost({ userland: 'engines', cgroup: 2, become: 'root' }),
   ])
   hosts = { 1: first, 2: second }
-  runImage('old', { tree: trees.old, port: PORT })
-  runImage('new', { tree: trees.new, port: PORT })
-  runImage('broken', { tree: trees.new, port: PORT + 1 })
+  buildImage('old', { tree: trees.old, port: PORT })
+  buildImage('new', { tree: trees.new, port: PORT })
+  buildImage('broken', { tree: trees.new, port: PORT + 1 })
+  for (const name of ['old', 'new']) dockerd.docker('run', '--detach', '--name', name, '--network', 'none', name)
   dockerd.docker('exec', 'old', 'fossil', 'user', 'password', 'admin', 'secret', '-R', '/museum/repo.fossil')
   cpSync(trees.old, join(work, 'elsewhere'), { recursive: true, verbatimSymlinks: true })
 })
@@ -83,8 +83,8 @@ describe.each([
   const target = (): string => `${host.alias}:${name}`
   const env = (): NodeJS.ProcessEnv => ({ DOCKER_HOST: `unix://${dockerd.socket}` })
   const well = ['--restart', '--health-tcp', String(PORT)]
-  const push = (container: string, ...more: string[]): string[] => ['push', `container:${container}`, target(), ...well, '--effort', 'fast', ...more, ...common] // prettier-ignore
-  const pushed = (container: string, ...more: string[]): Promise<Report> => varveData<Report>(push(container, ...more), { env: env() }) // prettier-ignore
+  const push = (source: string, ...more: string[]): string[] => ['push', source, target(), ...well, '--effort', 'fast', ...more, ...common] // prettier-ignore
+  const pushed = (source: string, ...more: string[]): Promise<Report> => varveData<Report>(push(source, ...more), { env: env() }) // prettier-ignore
   const status = async (): Promise<ContainerStatus> =>
     (await varveData<Status>(['status', target(), ...common])).containers[0] ?? expect.fail()
   const runs = async (tree: string): Promise<void> => {
@@ -99,7 +99,7 @@ describe.each([
   const told = (what: string, seconds: number, gap: number): void => console.log(`${engine}: ${what}: down for ${seconds} s by varve's clock, no answer for ${gap.toFixed(2)} s by HTTP`) // prettier-ignore
 
   test('is pushed, and answers at a port of the host', async () => {
-    const { generation, started } = await pushed('old', '--engine', engine, '--persist', '/museum', '--stop-timeout', String(STOP)) // prettier-ignore
+    const { generation, started } = await pushed('container:old', '--engine', engine, '--persist', '/museum', '--stop-timeout', String(STOP)) // prettier-ignore
     expect({ generation, started }).toMatchObject({ generation: 1, started: { engine, generation: 1, previous: 0 } })
     await runs(trees.old)
     expect((await host.exec(`stat -c '%u:%g %a' /var/lib/varve/c/${name}/data/museum`)).stdout.toString()).toBe('499:499 750\n') // prettier-ignore
@@ -115,7 +115,7 @@ describe.each([
   test('is rebuilt with another version of Fossil, and has its repository; what it wrote besides is told', async () => {
     const pid = (await status()).service.runs?.pid
     await host.exec(`nsenter --target ${pid} --mount --root --wd sh -c 'echo note >/etc/note'`)
-    const [{ generation, started }, gap] = await gapOf(host, PORT, () => pushed('new'))
+    const [{ generation, started }, gap] = await gapOf(host, PORT, () => pushed('container:new'))
     expect(generation).toBe(2)
     expect(started?.wrote).toEqual({ files: 1, bytes: 5, removed: 0, names: ['etc/note'] })
     told('redeploy', started?.downSeconds ?? NaN, gap)
@@ -128,7 +128,7 @@ describe.each([
   test('goes back by itself where what comes is not well', async () => {
     const patience = 1
     const [{ status: code, stderr }, gap] = await gapOf(host, PORT, () =>
-      varve(push('broken', '--health-timeout', String(patience)), { env: env() }),
+      varve(push('docker-daemon:broken', '--health-timeout', String(patience)), { env: env() }),
     )
     expect(stderr).toContain(`generation 2 runs again [E_HEALTH]\n`)
     expect(code).toBe(7)
