@@ -229,8 +229,8 @@ describe.each(variants)('$engine as $become', ({ engine, ...options }) => {
         expect(await varveError(words)).toMatchObject({
           code: 'E_NO_ENGINE',
           status: 4,
-          message: 'cannot start web: the host has no podman',
-          hint: 'apt-get install runc on the host, or name another with --engine',
+          message: `cannot start web: the host has no podman, but ${engine === 'runc' ? 'runc, ' : ''}crun, nspawn`,
+          hint: 'install one on the host (apt-get install runc), or name another with --engine',
         })
       expect(await status()).toEqual(before)
     })
