@@ -21,10 +21,15 @@ export type Packing = {
 export type Stream = { readonly chunks: AsyncIterable<Uint8Array>; readonly bytes: number; readonly programs: boolean }
 
 /** Pieces of one codec behind one another are one stream to its tool. The same input and tools give the same bytes. */
-export async function* compress(
-  { chunks, bytes, programs }: Stream,
-  packing: Packing | undefined,
-): AsyncGenerator<Piece> {
+export async function* compress(stream: Stream, packing: Packing | undefined): AsyncGenerator<Piece> {
+  for await (const piece of pieces(stream, packing)) {
+    const since = performance.now()
+    yield piece
+    packing?.pace.taken?.(performance.now() - since)
+  }
+}
+
+async function* pieces({ chunks, bytes, programs }: Stream, packing: Packing | undefined): AsyncGenerator<Piece> {
   const codecs = packing?.codecs.filter((codec) => codec !== 'xz' || xzIsHere()) ?? []
   if (packing === undefined || codecs.length === 0) {
     for await (const chunk of chunks) yield { codec: 'none', bytes: chunk }

@@ -14,6 +14,8 @@ export type Pace = {
    * but effort saves bytes that other tools save.
    */
   readonly tool: (bytes: number, codecs: readonly Codec[], thrifty?: boolean) => Tool
+  /** Is told how long whoever sends them had to take pieces: what of the time was the link's. */
+  readonly taken?: (milliseconds: number) => void
 }
 
 /** The same answer for every piece; a thrifty one is for a link of so many bytes a second at most. */

@@ -49,7 +49,7 @@ export function paceOf(upload: Upload, at: Asked, note: (madeWith: string) => vo
   const known = before?.rate ?? knownRate(at)
   const rate = known ?? USUAL
   const tools: Tool[] = []
-  const since = performance.now()
+  let waited = 0
   const from = at.connected.traffic().sent
   const follows = before === undefined ? known === undefined : before.tools.length > 0
   note(JSON.stringify({ rate, tools: before?.tools ?? [] } satisfies MadeWith))
@@ -58,7 +58,8 @@ export function paceOf(upload: Upload, at: Asked, note: (madeWith: string) => vo
     cores,
     tool(bytes, codecs, thrifty) {
       const sent = at.connected.traffic().sent - from
-      const seen = sent > BUFFERED ? (sent / (performance.now() - since)) * 1000 : rate
+      const unseen = bytes > LONG ? Math.max(rate, QUICK) : rate
+      const seen = sent > BUFFERED ? (sent / Math.max(1, waited)) * 1000 : unseen
       const recorded = before?.tools[tools.length]
       const takes = Math.min(follows ? seen : rate, thrifty ? thriftOf(at) : Infinity)
       const tool = recorded ?? toolFor(bytes, { bytesPerSecond: takes, cores }, codecs)
@@ -66,8 +67,13 @@ export function paceOf(upload: Upload, at: Asked, note: (madeWith: string) => vo
       if (follows && recorded === undefined) note(JSON.stringify({ rate, tools } satisfies MadeWith))
       return tool
     },
+    taken: (milliseconds) => void (waited += milliseconds),
   }
 }
+
+/** Several pieces of what is so long are made before a link shows how fast it is: quickly, lest a fast one waits for them. */
+const LONG = 16 << 20
+const QUICK = 5e6
 
 /** So much vanishes into buffers on the way before a link tells how fast it is. */
 const BUFFERED = 3 << 20

@@ -1,6 +1,6 @@
 // Deployed equals source: GNU tar of both sides, byte for byte, for trees of every kind, pushed and pushed again.
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -148,6 +148,21 @@ test('push() deploys a Debian minbase tree where no process of the host may have
     ...common,
   ])
   expect(again.bytes.changed).toBe(0)
+})
+
+test('push() patches a program there that is half as large as what a process may have', async () => {
+  const rootfs = join(work, 'program')
+  const program = readFileSync(process.execPath).subarray(0, 64 << 20)
+  mkdirSync(rootfs)
+  writeFileSync(join(rootfs, 'program'), program)
+  const push = (): Promise<Report> =>
+    varveData(['push', `rootfs:${rootfs}`, `${host.alias}:program`, '--effort', 'fast', ...common])
+  await push()
+  const moved = Buffer.concat([program.subarray(0, 9 << 20), Buffer.from('inserted'), program.subarray(9 << 20)])
+  for (let at = 0; at < moved.length - 4; at += 4096) moved.writeUInt32LE((moved.readUInt32LE(at) + 8) % 2 ** 32, at)
+  writeFileSync(join(rootfs, 'program'), moved)
+  expect((await push()).bytes).toMatchObject({ changed: moved.length, delta: expect.toSatisfy((delta: number) => delta < 200_000) }) // prettier-ignore
+  await expectEqual(rootfs, 'program')
 })
 
 test('tarOf() sees one byte of difference', async () => {
