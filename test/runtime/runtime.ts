@@ -112,9 +112,13 @@ export class Bench {
     { shell, text, killAfterMs }: { shell: readonly string[]; text: string; killAfterMs?: number },
   ): Promise<string> {
     const [program = '', ...args] = shell
+    // longer than one word of a command may be; a client's loader evaluates it too
+    const file = join(this.work, `${createHash('sha256').update(text).digest('hex')}.sh`)
+    writeFileSync(file, text)
+    const load = 'text=$(cat "$5"; echo .); eval "${text%.}"'
     const child = spawn(
       program,
-      [...args, '-c', text, 'varve', join(this.work, 'home'), '0', this.store, join(this.work, 'bundles')],
+      [...args, '-c', load, 'varve', join(this.work, 'home'), '0', this.store, join(this.work, 'bundles'), file],
       { detached: true, stdio: ['pipe', 'pipe', 'inherit'] },
     )
     child.stdin.on('error', () => {})
