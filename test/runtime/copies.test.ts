@@ -11,7 +11,7 @@ import type { Patch } from '../../src/delta/streams.ts'
 import { byteString } from '../../src/model/bytes.ts'
 import { TREE, layOut, madeIn, noise, rebuilt, signatureOf, type Said } from '../delta/patches.ts'
 import { busyboxDelta, busyboxShell } from './busybox.ts'
-import { Bench, ground, runtimeText } from './runtime.ts'
+import { Bench, evaluated, ground, runtimeText } from './runtime.ts'
 
 /** The runtime up to its loop, and then but `patched`; dd counts bytes, or does not. */
 const text = `${runtimeText.replace(/^while read -r verb words; do[^]*/m, '')}
@@ -36,7 +36,7 @@ describe.each(hosts)('patched() under $name by $by', ({ shell, run }) => {
   const apply = (files: readonly Said[]): { status: number | null; said: string; made: Buffer[] } => {
     layOut(store, files)
     const [program = '', ...args] = words
-    const { status, stdout, stderr } = spawnSync(program, [...args, '-c', run, 'varve', '/root', '0', store, '/run'])
+    const { status, stdout, stderr } = spawnSync(program, [...args, ...evaluated(run, ['/root', '0', store, '/run'])])
     expect(stderr.toString()).toBe('')
     return { status, said: stdout.toString(), made: madeIn(store, files) }
   }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openDecompressed } from '../../src/tar/decompress.ts'
 import { busyboxShell } from './busybox.ts'
-import { Bench, runtimeText } from './runtime.ts'
+import { Bench, evaluated, runtimeText } from './runtime.ts'
 
 const shells: [string, () => readonly string[]][] = [
   ['dash', () => ['dash']],
@@ -43,7 +43,7 @@ const linesOf = (text: Buffer): string[] => text.toString('latin1').split(/(?<=\
 describe.each(shells)('under %s', (_, shell) => {
   const ask = async (request: string): Promise<{ records: string[]; payload: string }> => {
     const [program = '', ...args] = shell()
-    const words = ['-c', runtimeText, 'varve', bench.work, '0', bench.store, join(bench.work, 'bundles')]
+    const words = evaluated(runtimeText, [bench.work, '0', bench.store, join(bench.work, 'bundles')])
     const said = execFileSync(program, [...args, ...words], { input: `${request}\n`, encoding: 'latin1' })
     const [, head = said, size] = /^((?:.*\n)*?)payload (\d+)\n/.exec(said) ?? []
     const from = size === undefined ? said.length : `${head}payload ${size}\n`.length

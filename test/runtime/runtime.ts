@@ -31,6 +31,13 @@ afterAll(() => void execFileSync('umount', ['--lazy', ground]))
 /** The runtime as it is sent to a host. */
 export const runtimeText = loadRuntime().text.toString()
 
+/** Words by which a shell evaluates a text, as a client's loader does: it is longer than one word of a command may be. */
+export function evaluated(text: string, [home, uid, store, bundles]: [string, string, string, string]): string[] {
+  const file = join(ground, `${createHash('sha256').update(text).digest('hex')}.sh`)
+  writeFileSync(file, text)
+  return ['-c', 'text=$(cat "$5"; echo .); eval "${text%.}"', 'varve', home, uid, store, bundles, file]
+}
+
 export interface Delta {
   /** What lies in the spool, where it is not the delta itself. */
   readonly spooled?: Uint8Array
@@ -112,11 +119,8 @@ export class Bench {
     { shell, text, killAfterMs }: { shell: readonly string[]; text: string; killAfterMs?: number },
   ): Promise<string> {
     const [program = '', ...args] = shell
-    const child = spawn(
-      program,
-      [...args, '-c', text, 'varve', join(this.work, 'home'), '0', this.store, join(this.work, 'bundles')],
-      { detached: true, stdio: ['pipe', 'pipe', 'inherit'] },
-    )
+    const given = evaluated(text, [join(this.work, 'home'), '0', this.store, join(this.work, 'bundles')])
+    const child = spawn(program, [...args, ...given], { detached: true, stdio: ['pipe', 'pipe', 'inherit'] })
     child.stdin.on('error', () => {})
     // once it has ended there is no group of that number, or soon another's
     const kill = (): void => {

@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { TREE, noise, signatureOf } from '../delta/patches.ts'
 import { busyboxShell } from './busybox.ts'
-import { ground, runtimeText } from './runtime.ts'
+import { evaluated, ground, runtimeText } from './runtime.ts'
 
 const withoutPerl = runtimeText.replace('  if has perl; then\n    (cd "$store" && perl -e "$signatures_perl"', '  if false; then\n    (cd "$store" && perl -e "$signatures_perl"') // prettier-ignore
 const perl = { text: runtimeText.replace('    (cd "$store" && signed ', '    (cd "$store" && no-awk '), by: 'perl' }
@@ -44,7 +44,7 @@ describe.each(hosts)('signatures under $name by $by', ({ shell, text }) => {
   const answer = (body: Uint8Array, length = body.length): Buffer => {
     const [program = '', ...args] = words
     const input = Buffer.concat([Buffer.from(`signatures ${length}\n`), body])
-    return spawnSync(program, [...args, '-c', text, 'varve', '/root', '0', store, '/run'], { input }).stdout
+    return spawnSync(program, [...args, ...evaluated(text, ['/root', '0', store, '/run'])], { input }).stdout
   }
   const ask = (list: string): Buffer => answer(gzipSync(Buffer.from(list, 'latin1')))
 
