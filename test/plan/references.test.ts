@@ -65,6 +65,27 @@ describe('withReferences() takes', () => {
     expect(signed('usr/bin/app', '-', 3000)).toBe('usr/bin/app')
   })
 
+  test('what is likely under any of the names that the contents get', () => {
+    const sent = file('a/new', 'new')
+    const steps: Plan['steps'] = [
+      { kind: 'send', entry: sent },
+      { kind: 'copy', entry: file('etc/app', 'new'), from: { tree: 't', path: sent.path } },
+      { kind: 'alias', entry: { ...file('z/new', 'new'), first: sent.path }, copied: false },
+    ]
+    const found = (...paths: string[]): string | undefined => {
+      const usable = { atHand: () => true, signable: () => false }
+      const [step] = withReferences(
+        { ...planOf(), steps },
+        [held(...paths.map((path) => file(path, path)))],
+        usable,
+      ).steps
+      return step?.kind === 'send' ? step.reference?.path : undefined
+    }
+    expect(found('b/new', 'etc/app')).toBe('etc/app')
+    expect(found('b/new', 'z/new')).toBe('z/new')
+    expect(found('b/new')).toBe('b/new')
+  })
+
   test('nothing for a file that is smaller than the words', () => {
     expect(referenceFor(file('etc/x', 'new', 10), [file('etc/x', '1')])).toBeUndefined()
   })
