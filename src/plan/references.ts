@@ -11,6 +11,8 @@ const LEAST_SIZE = 64
 export type Usable = {
   /** The old bytes are here as well. */
   readonly atHand: (sha256: string) => boolean
+  /** They are in a layer of the source, and so at hand as well; but what else is there says nothing of what the host has. */
+  readonly below: (sha256: string) => boolean
   /** The host can be asked for signatures of the old bytes. */
   readonly signable: (reference: Reference) => boolean
 }
@@ -39,6 +41,7 @@ function likeliest(names: readonly FileEntry[], shelves: Shelves, usable: Usable
       const shelf = shelves.get(key) ?? []
       const reference =
         closest(file, shelf, ({ sha256 }) => usable.atHand(sha256)) ??
+        (keyOf === KEYS[0] ? closest(file, shelf, ({ sha256 }) => usable.below(sha256)) : undefined) ??
         closest(file, shelf, (other) => usable.signable(other) && isLikely(key, file, other))
       if (reference !== undefined) return reference
     }

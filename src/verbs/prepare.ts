@@ -19,8 +19,8 @@ import type { Manifest } from '../store/manifest.ts'
 import { SKETCHED, finderOf } from '../store/sketch.ts'
 import { checkTools, type Connected, type Context } from './context.ts'
 import { knownTrees } from './host-trees.ts'
-import { askSignatures, isAtHand, isSignable } from './signatures.ts'
-import { sizeOf, treeOf, type Layer, type ReadSource } from './read-source.ts'
+import { askSignatures, isSignable } from './signatures.ts'
+import { sizeOf, treeOf, type Layer, type Olds, type ReadSource } from './read-source.ts'
 import { fitLayers, mostLayers, sameAs, seenOf, splitFlat, timedLayers } from './stack.ts'
 
 export type ShipOptions = {
@@ -57,7 +57,7 @@ export type Asked = {
   /** Threads that make deltas. */
   readonly pool: Pool
   /** Old contents by SHA-256 that are at hand beside the cache. */
-  readonly olds?: ((sha256: string) => (() => AsyncIterable<Uint8Array> | Uint8Array) | undefined) | undefined
+  readonly olds?: Olds | undefined
 }
 
 export type Now = { readonly container: Container | undefined; readonly generation: Generation | undefined }
@@ -165,7 +165,8 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse: Reuse = 'all'):
 /** By names first; what names do not tell for sure, by sketches of contents that are kept here. */
 async function referring(plan: Plan, trees: readonly Known[], at: Asked): Promise<Plan> {
   const named = withReferences(plan, trees, {
-    atHand: (sha256) => isAtHand(sha256, at),
+    atHand: (of) => at.manifest.contents.has(of) || at.olds?.(of) !== undefined,
+    below: (of) => at.source.below?.(of) !== undefined,
     signable: (reference) => isSignable(reference, at.survey),
   })
   const files = filesToSketch(named)
