@@ -2,8 +2,8 @@
 //
 // Members lie below stage/, where the host unpacks them (runtime/receive.sh): `steps`, `drop`, `alias`, `times` and `xattrs`
 // are words to the runtime; `m` is what is made anew; `k` holds empty files with the metadata of copies that the host
-// makes of the same path of its base, `j` of copies that it makes of the contents that `l` links to, or by the patches in
-// `p`. Behind this tar come others, zstd frames that are decoded with the files of `r1`, `r2` ... before them: they hold
+// makes of the same path of its base, `j` of copies that it makes of the contents that `l` links to, by the patches in `p`, or
+// of what it made so before, as `again` says. Behind this tar come others, zstd frames that are decoded with the files of `r1`, `r2` ... before them: they hold
 // whole files for `c`, where copies are made too.
 import { VarveError } from '../errors.ts'
 import { byteString, type ByteString } from '../model/bytes.ts'
@@ -161,6 +161,9 @@ function* wordMembers(plan: Plan, options: Saying, said: ReadonlySet<ByteString>
     .filter((step) => step.kind === 'alias' && (step.copied || said.has(step.entry.first)))
     .map((step) => step.entry as FileEntry)
   if (aliases.length > 0) yield word('alias', aliases.map((file) => `./${file.first}//./${file.path}\0`).join(''))
+  const again = plan.steps.filter((step): step is Copy => step.kind === 'copy' && isAgain(step, plan, said))
+  if (again.length > 0)
+    yield word('again', again.map(({ from, entry }) => `./${from.path}//./${entry.path}\0`).join(''))
   const xattrs = xattrLines(options.tree)
   if (xattrs.length > 0) yield word('xattrs', xattrs.join(''))
   if (options.dialect === 'gnu') yield word('times', timesText(plan))
@@ -192,6 +195,7 @@ function stepsText(plan: Plan, { patched, segments }: Ways): string {
     ...segments.flatMap(({ references }) => references.map(({ tree }) => tree)),
   ])
   if (plan.base !== undefined) uses.add(plan.base)
+  uses.delete(plan.tree)
   const lines = [
     'varve-delta 1',
     `tree ${plan.tree}`,
@@ -246,15 +250,18 @@ function* membersOf(
       if (step.from.tree === plan.base && step.from.path === entry.path) yield skeleton('k', step.entry)
       else {
         yield skeleton('j', step.entry)
-        yield {
-          ...PLAIN,
-          name: inStage('l', entry.path),
-          kind: 'hardlink',
-          target: placeText(step.from),
-        }
+        const target = step.from.tree === plan.tree ? inStage('m', step.from.path) : placeText(step.from)
+        if (!isAgain(step, plan, said)) yield { ...PLAIN, name: inStage('l', entry.path), kind: 'hardlink', target }
       }
       break
   }
+}
+
+type Copy = Extract<Step, { kind: 'copy' }>
+
+/** A copy of what the host makes of old contents first, so that no member can be a link to it. */
+function isAgain({ from }: Copy, { tree }: Plan, said: ReadonlySet<ByteString>): boolean {
+  return from.tree === tree && said.has(from.path)
 }
 
 /** A file without contents: it only carries metadata. */

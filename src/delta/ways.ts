@@ -125,10 +125,15 @@ function segmentsOf(prefixed: readonly { file: FileEntry; reference: Reference }
   return segments
 }
 
-export async function whole(bytes: AsyncIterable<Uint8Array> | Uint8Array): Promise<Uint8Array> {
+/** All of it, or at least so many bytes. */
+export async function whole(bytes: AsyncIterable<Uint8Array> | Uint8Array, most = Infinity): Promise<Uint8Array> {
   if (bytes instanceof Uint8Array) return bytes
   const chunks: Uint8Array[] = []
-  // a chunk may be overwritten by the next
-  for await (const chunk of bytes) chunks.push(Uint8Array.from(chunk))
+  let size = 0
+  for await (const chunk of bytes) {
+    // it may be overwritten by the next
+    chunks.push(Uint8Array.from(chunk))
+    if ((size += chunk.length) >= most) break
+  }
   return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks)
 }

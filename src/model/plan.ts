@@ -12,7 +12,7 @@ export type Step =
   | { readonly kind: 'alias'; readonly entry: FileEntry; readonly copied: boolean }
   /** The inode of another tree's file, where contents and all metadata agree. */
   | { readonly kind: 'link'; readonly entry: FileEntry; readonly from: Place }
-  /** Contents that the host has under other metadata: copied there. */
+  /** Contents that the host has under other metadata, or gets by a step that sends them to the plan's own tree: copied there. */
   | { readonly kind: 'copy'; readonly entry: FileEntry; readonly from: Place }
 
 export type Place = { readonly tree: string; readonly path: ByteString }

@@ -20,6 +20,9 @@ export type PlanInput = {
   readonly stacked: boolean
 }
 
+/** Smaller files are sent as often as they are there: saying where they are costs as much. */
+const LEAST_COPIED = 512
+
 /** The contents (SHA-256) that neither the base holds: what the caller may look for in the host's other trees. */
 export function missingContents(target: Tree, base: Tree | undefined): string[] {
   const held = new Set(base === undefined ? [] : filesOf(base).map((file) => file.sha256))
@@ -49,8 +52,11 @@ export function makePlan({ target, base: offered, elsewhere, stacked }: PlanInpu
   const shared = sharedKeys(target.tree)
   const taken = takenGroups(target.tree, kept, before)
   const copied = new Set<ByteString>()
+  const sending = new Map<string, Place>()
   for (const entry of made.values()) {
-    const step = fileStep(entry, { source, elsewhere, names, shared, taken })
+    const step = fileStep(entry, { source, elsewhere, names, shared, taken, sending })
+    if (step.kind === 'send' && entry.size >= LEAST_COPIED)
+      sending.set(entry.sha256, { tree: target.id, path: entry.path })
     if (step.kind === 'copy') copied.add(entry.path)
     steps.push(step)
   }
@@ -119,6 +125,8 @@ function fileStep(
     names: Names
     shared: ReadonlySet<string>
     taken: Set<ByteString>
+    /** Where contents that are sent come to stand first. */
+    sending: ReadonlyMap<string, Place>
   },
 ): Step {
   const twin = at.source?.twin(entry, at.taken)
@@ -128,6 +136,8 @@ function fileStep(
   }
   const here = at.source?.contents(entry)
   if (here !== undefined) return { kind: 'copy', entry, from: here }
+  const sent = at.sending.get(entry.sha256)
+  if (sent !== undefined) return { kind: 'copy', entry, from: sent }
   const there = at.elsewhere.get(entry.sha256)
   if (there === undefined) return { kind: 'send', entry }
   const from = { tree: there.tree, path: there.file.path }

@@ -11,6 +11,8 @@ const LEAST_SIZE = 64
 export type Usable = {
   /** The old bytes are here as well. */
   readonly atHand: (sha256: string) => boolean
+  /** They are in a layer of the source, and so at hand as well; but what else is there says nothing of what the host has. */
+  readonly below: (sha256: string) => boolean
   /** The host can be asked for signatures of the old bytes. */
   readonly signable: (reference: Reference) => boolean
 }
@@ -18,24 +20,44 @@ export type Usable = {
 /**
  * The plan with references, from `held` trees of the host, the likeliest first. Tried in this order: the same path, the
  * same but for numbers (versions, hashes), the same name elsewhere, the same name but for numbers; of each what is at hand
- * first. Pure.
+ * first. A file that comes to be under several names is looked for under each. Pure.
  */
 export function withReferences(plan: Plan, held: readonly Known[], usable: Usable): Plan {
-  const sent = plan.steps.flatMap((step) => (step.kind === 'send' && step.entry.size >= LEAST_SIZE ? [step.entry] : []))
-  if (sent.length === 0) return plan
-  const shelves = shelvesFor(sent, held)
+  const names = namesOf(plan)
+  if (names.size === 0) return plan
+  const shelves = shelvesFor([...names.values()].flat(), held)
   const steps = plan.steps.map((step): Step => {
-    if (step.kind !== 'send' || step.entry.size < LEAST_SIZE) return step
-    for (const key of keysOf(step.entry.path)) {
-      const shelf = shelves.get(key) ?? []
-      const reference =
-        closest(step.entry, shelf, ({ sha256 }) => usable.atHand(sha256)) ??
-        closest(step.entry, shelf, (other) => usable.signable(other) && isLikely(key, step.entry, other))
-      if (reference !== undefined) return { ...step, reference }
-    }
-    return step
+    if (step.kind !== 'send') return step
+    const reference = likeliest(names.get(step.entry.path) ?? [], shelves, usable)
+    return reference === undefined ? step : { ...step, reference }
   })
   return { ...plan, steps }
+}
+
+function likeliest(names: readonly FileEntry[], shelves: Shelves, usable: Usable): Reference | undefined {
+  for (const keyOf of KEYS)
+    for (const file of names) {
+      const key = keyOf(file.path)
+      const shelf = shelves.get(key) ?? []
+      const reference =
+        closest(file, shelf, ({ sha256 }) => usable.atHand(sha256)) ??
+        (keyOf === KEYS[0] ? closest(file, shelf, ({ sha256 }) => usable.below(sha256)) : undefined) ??
+        closest(file, shelf, (other) => usable.signable(other) && isLikely(key, file, other))
+      if (reference !== undefined) return reference
+    }
+  return undefined
+}
+
+/** Of each file that is sent all names that its contents get, its own first. */
+function namesOf({ steps, tree }: Plan): Map<ByteString, FileEntry[]> {
+  const names = new Map<ByteString, FileEntry[]>()
+  for (const step of steps)
+    if (step.kind === 'send' && step.entry.size >= LEAST_SIZE) names.set(step.entry.path, [step.entry])
+  for (const step of steps) {
+    if (step.kind === 'alias') names.get(step.entry.first)?.push(step.entry)
+    if (step.kind === 'copy' && step.from.tree === tree) names.get(step.from.path)?.push(step.entry)
+  }
+  return names
 }
 
 type Shelves = ReadonlyMap<string, readonly Reference[]>
@@ -48,9 +70,20 @@ function shelvesFor(sent: readonly FileEntry[], held: readonly Known[]): Shelves
   return shelves
 }
 
+/** What a file is found by, the surest first. */
+const KEYS: readonly ((path: ByteString) => string)[] = [
+  (path) => `=${path}`,
+  (path) => `~${unnumbered(path)}`,
+  (path) => `n=${nameOf(path)}`,
+  (path) => `n~${unnumbered(nameOf(path))}`,
+]
+
 function keysOf(path: ByteString): string[] {
-  const name = path.slice(path.lastIndexOf('/') + 1)
-  return [`=${path}`, `~${unnumbered(path)}`, `n=${name}`, `n~${unnumbered(name)}`]
+  return KEYS.map((keyOf) => keyOf(path))
+}
+
+function nameOf(path: ByteString): string {
+  return path.slice(path.lastIndexOf('/') + 1)
 }
 
 /** Signatures are paid for before it is known what they find: a file of that name elsewhere must at least be of such a size. */

@@ -118,7 +118,7 @@ unpack() {
   [ "$(sed -n '1p;$p' "$store/stage/steps" 2>/dev/null)" = "varve-delta 1${newline}end" ] || die E_HASH 'cannot use the delta: its steps are not whole'
   grep -qx "tree $tree" "$store/stage/steps" && grep -qx "base $base" "$store/stage/steps" || die E_CONFLICT 'cannot use the delta: it is made for another tree or base'
   for found in "$store"/stage/* "$store"/stage/.[!.]*; do
-    case ${found##*/} in steps | drop | alias | times | xattrs | m | k | j | l | p | r[1-9]* | '.[!.]*') ;; *) die E_PROTO 'cannot use the delta: it has an unknown member' ;; esac
+    case ${found##*/} in steps | drop | alias | again | times | xattrs | m | k | j | l | p | r[1-9]* | '.[!.]*') ;; *) die E_PROTO 'cannot use the delta: it has an unknown member' ;; esac
   done
 }
 
@@ -191,14 +191,7 @@ build_on_base() {
   fi
   if has_copies; then
     copies
-    if [ -s "$store/stage/alias" ]; then
-      # shellcheck disable=SC2016 # the inner shell expands them
-      (cd "$store/stage/c" && over "$store/stage/alias" sh -c '
-        for pair do
-          file=${pair#*//}
-          mkdir -p "${file%/*}" && ln "${pair%%//*}" "$file" || exit 1
-        done' sh) 2>"$store/tx/err" || blame 'link the copies'
-    fi
+    pairs alias ln || blame 'link the copies'
     cp -al "$store/stage/c/." "$store/stage/root/" 2>"$store/tx/err" || blame 'join the copies'
   fi
   # GNU cp leaves a directory that is there its setuid, setgid and sticky bits
@@ -219,8 +212,9 @@ copies() {
     # shellcheck disable=SC2016 # the inner shell expands them
     (cd "$store/tree/$base/root" && over "$store/tx/copies" sh -c 'to=$1; shift; cp --parents "$@" "$to/"' sh "$store/stage/c") 2>"$store/tx/err" || blame 'copy on the host'
   fi
-  if [ -d "$store/stage/l" ]; then cp -R "$store/stage/l/." "$store/stage/c/" 2>"$store/tx/err" || blame 'copy on the host'; fi
+  if [ -d "$store/stage/l" ]; then cp -RL "$store/stage/l/." "$store/stage/c/" 2>"$store/tx/err" || blame 'copy on the host'; fi
   [ ! -d "$store/stage/p" ] || patched || blame 'patch files' E_HASH
+  pairs again cp || blame 'copy on the host'
   for skeleton in "$store/stage/k" "$store/stage/j"; do
     [ -d "$skeleton" ] || continue
     if cp --help 2>&1 | grep -q -e --attributes-only; then
@@ -236,6 +230,20 @@ copies() {
     fi
   done
 }
+
+# pairs WORD TOOL: what stage/WORD says, "FROM//TO" of files below stage/c each, by ln or cp.
+pairs() (
+  [ -s "$store/stage/$1" ] || exit 0
+  exec 2>"$store/tx/err"
+  # shellcheck disable=SC2016 # the inner shell expands them
+  cd "$store/stage/c" && over "$store/stage/$1" sh -c '
+    tool=$1
+    shift
+    for pair do
+      file=${pair#*//}
+      mkdir -p "${file%/*}" && "$tool" "${pair%%//*}" "$file" || exit 1
+    done' sh "$2"
+)
 
 need_whole() {
   is_id "$1" && [ -e "$store/tree/$1/ok" ] || die E_BASE_MISSING "cannot use tree $1: the host has none"

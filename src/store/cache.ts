@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import zstd from 'zstd-napi'
 import type { Handle } from './database.ts'
 import { sha256 as sha256Of } from './hash.ts'
+import { sketchOf } from './sketch.ts'
 
 export type CacheSize = { readonly contents: number; readonly packs: number; readonly bytes: number }
 
@@ -12,6 +13,8 @@ export type ContentCache = {
   has(sha256: string): boolean
   /** Undefined where it is not kept, or not whole any more. */
   get(sha256: string): Buffer | undefined
+  /** Of those among these contents that are kept, as far as they have one. */
+  sketches(contents: Iterable<string>): Map<string, Int32Array>
   /** Does nothing where it is kept, where it is too large, and where the disk takes no more. */
   add(sha256: string, bytes: Uint8Array): void
   /** What was added stays; the packs that were not used for longest go until `limit` bytes are left. */
@@ -31,7 +34,7 @@ export function openCache(stateDirectory: string, database: Handle): ContentCach
   const directory = join(stateDirectory, 'cache')
   const used = new Set<number>()
   let pack: { readonly name: string; readonly file: number; size: number } | undefined
-  let added = new Map<string, { readonly position: number; readonly length: number }>()
+  let added = new Map<string, Omit<Row, 'key' | 'name'> & { readonly sketch: Buffer | null }>()
   let refused = false
 
   const where = (sha256: string): Row | undefined =>
@@ -73,6 +76,15 @@ export function openCache(stateDirectory: string, database: Handle): ContentCach
       database.prepare('DELETE FROM cached WHERE sha256 = ?').run(Buffer.from(sha256, 'hex'))
       return undefined
     },
+    sketches(contents) {
+      const sketch = database.prepare<[Buffer], { sketch: Buffer | null }>('SELECT sketch FROM cached WHERE sha256 = ?')
+      const found = new Map<string, Int32Array>()
+      for (const sha256 of new Set(contents)) {
+        const packed = sketch.get(Buffer.from(sha256, 'hex'))?.sketch
+        if (packed) found.set(sha256, new Int32Array(Uint8Array.from(packed).buffer))
+      }
+      return found
+    },
     add(sha256, bytes) {
       if (refused || bytes.length === 0 || bytes.length > LARGEST || added.has(sha256) || where(sha256) !== undefined)
         return
@@ -80,7 +92,12 @@ export function openCache(stateDirectory: string, database: Handle): ContentCach
         const compressed = zstd.compress(bytes, { compressionLevel: 3 })
         pack ??= newPack(directory)
         writeSync(pack.file, compressed)
-        added.set(sha256, { position: pack.size, length: compressed.length })
+        const sketch = sketchOf(bytes)
+        added.set(sha256, {
+          position: pack.size,
+          length: compressed.length,
+          sketch: sketch === undefined ? null : Buffer.from(sketch.buffer),
+        })
         pack.size += compressed.length
       } catch {
         refused = true // a full disk: what is in the pack so far is good
@@ -96,10 +113,10 @@ export function openCache(stateDirectory: string, database: Handle): ContentCach
             .prepare('INSERT INTO pack (name, bytes, used) VALUES (?, ?, ?)')
             .run(pack.name, pack.size, now)
           const insert = database.prepare(
-            'INSERT OR IGNORE INTO cached (sha256, pack, position, length) VALUES (?, ?, ?, ?)',
+            'INSERT OR IGNORE INTO cached (sha256, pack, position, length, sketch) VALUES (?, ?, ?, ?, ?)',
           )
-          for (const [sha256, { position, length }] of added)
-            insert.run(Buffer.from(sha256, 'hex'), lastInsertRowid, position, length)
+          for (const [sha256, { position, length, sketch }] of added)
+            insert.run(Buffer.from(sha256, 'hex'), lastInsertRowid, position, length, sketch)
         })
         .immediate()
       if (pack !== undefined) closeSync(pack.file)

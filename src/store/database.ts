@@ -7,7 +7,7 @@ import { VarveError, messageOf } from '../errors.ts'
 export type Handle = Database.Database
 
 const APPLICATION_ID = 0x76617276
-const MIGRATIONS = ['schema.sql', 'layers.sql', 'cache.sql', 'link.sql']
+const MIGRATIONS = ['schema.sql', 'layers.sql', 'cache.sql', 'link.sql', 'sketch.sql']
 
 /** Opens `<directory>/manifest.db`, WAL and synchronous=FULL. Throws E_IO where the directory cannot be used. */
 export function openDatabase(directory: string): Handle {

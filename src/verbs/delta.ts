@@ -8,6 +8,7 @@ import type { ContentCache } from '../store/cache.ts'
 import { CACHE_LIMIT } from './cache.ts'
 import type { Asked, Reuse, Shipment } from './prepare.ts'
 import { treeOf } from './read-source.ts'
+import { oldsOf } from './signatures.ts'
 
 /** Where the host does not say how much memory is free. */
 const USUAL_KIB = 512 << 10
@@ -60,11 +61,12 @@ export async function deltaOf(
 }
 
 /** Old contents that are at hand elsewhere join the cache, where the planner refers to them. */
-async function fetchOlds({ steps }: Plan, { olds, manifest }: Asked): Promise<void> {
+async function fetchOlds({ steps }: Plan, at: Asked): Promise<void> {
+  const { manifest } = at
   let added = false
   for (const step of steps) {
     const sha256 = step.kind === 'send' ? step.reference?.sha256 : undefined
-    const read = sha256 === undefined || manifest.contents.has(sha256) ? undefined : olds?.(sha256)
+    const read = sha256 === undefined || manifest.contents.has(sha256) ? undefined : oldsOf(sha256, at)
     if (sha256 === undefined || read === undefined) continue
     manifest.contents.add(sha256, await whole(read()))
     added = true

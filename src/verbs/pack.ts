@@ -47,7 +47,7 @@ export async function pack(options: PackOptions, context: Context): Promise<Pack
   await using pool = startPool(coresHere())
   const survey = host === undefined ? usualSurvey(timedLayers(base?.layers ?? [], options.mtime, manifest).map(({ id }) => id)) : await host.survey(options.target.container) // prettier-ignore
   const connected = host === undefined ? unconnected(options.target, survey) : { ...host, direct: false }
-  const at: Asked = { options, context, manifest, source, connected, survey, pool, now: nowOf(survey, options.target), olds: oldsOf(base) } // prettier-ignore
+  const at: Asked = { options, context, manifest, source, connected, survey, pool, now: nowOf(survey, options.target), olds: oldsIn(base) } // prettier-ignore
   const wanted = await wantedOn(at)
   if (isCurrent(wanted, at))
     throw new VarveError('E_USAGE', `cannot pack a delta: ${againstText(options)} is up to date`)
@@ -136,7 +136,7 @@ function unconnected({ host }: Target, survey: Survey): Connected {
 }
 
 /** Old contents by SHA-256, of the source that the host is taken to hold. */
-function oldsOf(base: ReadSource | undefined): Asked['olds'] {
+function oldsIn(base: ReadSource | undefined): Asked['olds'] {
   if (base === undefined) return undefined
   const files = new Map(base.layers.flatMap(({ tree }) => tree().entries).flatMap((entry) => (entry.kind === 'file' ? [[entry.sha256, entry] as const] : []))) // prettier-ignore
   return (sha256) => {

@@ -2,6 +2,7 @@
 import type { Signed } from '../delta/blocks.ts'
 import { VarveError } from '../errors.ts'
 import type { Pool } from '../delta/pool.ts'
+import { whole } from '../delta/ways.ts'
 import type { Container, Generation, Survey } from '../host/survey.ts'
 import { escapeControls } from '../model/bytes.ts'
 import type { SourceRef, Target } from '../model/names.ts'
@@ -13,14 +14,16 @@ import type { Loss } from '../plan/loss.ts'
 import type { MtimePolicy } from '../plan/mtimes.ts'
 import { countChanges, makePlan, missingContents, type Known } from '../plan/plan.ts'
 import { withReferences } from '../plan/references.ts'
+import { filesToSketch, withSimilar } from '../plan/similar.ts'
 import { sha256 } from '../store/hash.ts'
 import type { Manifest } from '../store/manifest.ts'
+import { SKETCHED, finderOf } from '../store/sketch.ts'
 import { bundleFor, type Bundle, type ConfigOptions } from './config.ts'
 import { checkTools, type Connected, type Context } from './context.ts'
 import { knownTrees } from './host-trees.ts'
 import { checkPersist, persisted } from './persist.ts'
-import { askSignatures, isAtHand, isSignable } from './signatures.ts'
-import { sizeOf, treeOf, type Layer, type ReadSource } from './read-source.ts'
+import { askSignatures, isSignable } from './signatures.ts'
+import { sizeOf, treeOf, type Layer, type Olds, type ReadSource } from './read-source.ts'
 import { fitLayers, mostLayers, sameAs, seenOf, splitFlat, timedLayers } from './stack.ts'
 
 export type ShipOptions = {
@@ -59,7 +62,7 @@ export type Asked = {
   /** Threads that make deltas. */
   readonly pool: Pool
   /** Old contents by SHA-256 that are at hand beside the cache. */
-  readonly olds?: ((sha256: string) => (() => AsyncIterable<Uint8Array> | Uint8Array) | undefined) | undefined
+  readonly olds?: Olds | undefined
 }
 
 export type Now = { readonly container: Container | undefined; readonly generation: Generation | undefined }
@@ -151,7 +154,8 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse: Reuse = 'all'):
   const held = reuse === 'nothing' ? [] : await knownTrees(missing, at)
   const stack = at.now.generation?.stack ?? []
   const current = stack.length === 1 && wanted.layers.length === 1 ? stack[0] : undefined
-  const shipments = missing.map((layer) => {
+  const shipments: Omit<Shipment, 'signed'>[] = []
+  for (const layer of missing) {
     const tree = layer.tree()
     const baseId = current !== undefined && held.includes(current) ? current : mostAlike(tree, held, at.manifest)
     const base = baseId === undefined ? undefined : { id: baseId, tree: treeOf(baseId, at.manifest) }
@@ -162,22 +166,34 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse: Reuse = 'all'):
     const made = makePlan({ target: { id: layer.id, tree }, base, elsewhere, stacked: wanted.layers.length > 1 })
     const likely = [...new Set([...(baseId === undefined ? [] : [baseId]), ...stack, ...others])].slice(0, MOST_TREES)
     const plan =
-      reuse === 'all' && !at.connected.direct
-        ? withReferences(made, treesOf(likely, held, at.manifest), {
-            atHand: (sha256) => isAtHand(sha256, at),
-            signable: (reference) => isSignable(reference, at.survey),
-          })
-        : made
+      reuse === 'all' && !at.connected.direct ? await referring(made, treesOf(likely, held, at.manifest), at) : made
     // by the time that the next one is unpacked the host has this one
     held.push(layer.id)
     at.context.onEvent({ kind: 'detail', message: planText(plan) })
-    return { layer, plan }
-  })
+    shipments.push({ layer, plan })
+  }
   const signed = await askSignatures(
     shipments.map(({ plan }) => plan),
     at,
   )
   return shipments.map((shipment) => ({ ...shipment, signed }))
+}
+
+/** By names first; what names do not tell for sure, by sketches of contents that are kept here. */
+async function referring(plan: Plan, trees: readonly Known[], at: Asked): Promise<Plan> {
+  const named = withReferences(plan, trees, {
+    atHand: (of) => at.manifest.contents.has(of) || at.olds?.(of) !== undefined,
+    below: (of) => at.source.below?.(of) !== undefined,
+    signable: (reference) => isSignable(reference, at.survey),
+  })
+  const files = filesToSketch(named)
+  if (files.length === 0) return named
+  const old = at.manifest.contents.sketches(trees.flatMap(({ tree }) => filesOf(tree)).map(({ sha256: of }) => of))
+  if (old.size === 0) return named
+  const find = finderOf(old)
+  const common = new Map<string, ReadonlyMap<string, number>>()
+  for (const file of files) common.set(file.sha256, find(await whole(at.source.contents(file), SKETCHED)))
+  return withSimilar(named, trees, common)
 }
 
 /** References are looked for in so many trees of a host, those of the container first. */

@@ -236,12 +236,18 @@ async function activate(wanted: Wanted, number: number, at: At): Promise<void> {
   })
 }
 
+function againBytes({ steps, tree }: Plan): number {
+  return steps.reduce((sum, step) => sum + (step.kind === 'copy' && step.from.tree === tree ? step.entry.size : 0), 0)
+}
+
 /** New contents take their blocks twice while the delta lies beside them; 64 MiB are kept free. */
 function checkSpace(plans: readonly Plan[], { tools }: Survey): void {
   if (plans.length === 0) return
   const sum = (count: (plan: Plan) => number): number => plans.reduce((total, plan) => total + count(plan), 0)
   const needKib =
-    Math.ceil(sum((plan) => plan.bytes.changed * 2) / 1024) + sum((plan) => plan.steps.length) * 4 + 65_536
+    Math.ceil(sum((plan) => plan.bytes.changed * 2 + againBytes(plan)) / 1024) +
+    sum((plan) => plan.steps.length) * 4 +
+    65_536
   const inodes = sum((plan) => plan.entries) + 1024
   if (tools.freeKib !== undefined && tools.freeKib < needKib)
     throw new VarveError(

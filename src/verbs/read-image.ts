@@ -12,15 +12,15 @@ import { filesOf, type Tree } from '../model/tree.ts'
 import { sha256 } from '../store/hash.ts'
 import type { Manifest } from '../store/manifest.ts'
 import { spoolDirectoryOf, type Context } from './context.ts'
-import { keep, treeOf, type Layer, type ReadSource } from './read-source.ts'
+import { keep, treeOf, type Layer, type Olds, type ReadSource } from './read-source.ts'
 
 export type LayeredRef = ImageRef | { readonly kind: 'docker-daemon' | 'containers-storage'; readonly location: string }
 
 /** Throws the codes of opening the kind of image, and of reading its layers. */
 export async function readImage(ref: LayeredRef, manifest: Manifest, context: Context): Promise<ReadSource> {
   const image = await open(ref, context)
-  const { layers, contents, [Symbol.asyncDispose]: dispose } = await readLayersOf(image, manifest, context)
-  return { layers, contents, says: { kind: 'image', text: image.config }, [Symbol.asyncDispose]: dispose }
+  const { layers, contents, below, [Symbol.asyncDispose]: dispose } = await readLayersOf(image, manifest, context)
+  return { layers, contents, below, says: { kind: 'image', text: image.config }, [Symbol.asyncDispose]: dispose }
 }
 
 function open({ kind, location }: LayeredRef, context: Context): Promise<Image> {
@@ -57,22 +57,32 @@ export async function readLayersOf(
   image: Image,
   manifest: Manifest,
   context: Context,
-): Promise<Pick<ReadSource, 'layers' | 'contents'> & AsyncDisposable> {
+): Promise<Pick<ReadSource, 'layers' | 'contents'> & { readonly below: Olds } & AsyncDisposable> {
   const files = new LayerFiles(image, context)
   try {
     const layers = await readLayers(image, { files, manifest })
+    const opened = files.depths()
     const whereIs = new Map<string, { depth: number; file: FileEntry }>()
+    // the lowest layer that has the contents is the one whose archive holds them
+    const find = (contents: string): { depth: number; file: FileEntry } | undefined => {
+      if (whereIs.size === 0)
+        for (const [depth, layer] of layers.entries())
+          for (const found of filesOf(layer.tree()))
+            if (!whereIs.has(found.sha256)) whereIs.set(found.sha256, { depth, file: found })
+      return whereIs.get(contents)
+    }
     return {
       layers,
       contents: (file) => {
-        // the lowest layer that has the contents is the one whose archive holds them
-        if (whereIs.size === 0)
-          for (const [depth, layer] of layers.entries())
-            for (const found of filesOf(layer.tree()))
-              if (!whereIs.has(found.sha256)) whereIs.set(found.sha256, { depth, file: found })
-        const where = whereIs.get(file.sha256)
+        const where = find(file.sha256)
         if (where === undefined) throw new VarveError('E_BUG', 'cannot find the contents of a file in any layer')
         return files.contents(where.depth, where.file)
+      },
+      below: (contents) => {
+        const where = find(contents)
+        return where !== undefined && opened.has(where.depth)
+          ? () => files.contents(where.depth, where.file)
+          : undefined
       },
       [Symbol.asyncDispose]: () => files[Symbol.asyncDispose](),
     }
@@ -141,6 +151,11 @@ class LayerFiles {
       this.opened.set(depth, file)
     }
     return file
+  }
+
+  /** Of the layers that are open. */
+  depths(): ReadonlySet<number> {
+    return new Set(this.opened.keys())
   }
 
   async *contents(depth: number, { path, size }: FileEntry): AsyncGenerator<Uint8Array> {

@@ -20,12 +20,16 @@ export type Layer = {
   readonly tree: () => Tree
 }
 
+export type Olds = (sha256: string) => (() => AsyncIterable<Uint8Array> | Uint8Array) | undefined
+
 export type ReadSource = AsyncDisposable & {
   /** Bottom first; one where the source is flat. */
   readonly layers: readonly Layer[]
   /** The bytes of a file of any layer, or of the flattened tree. */
   readonly contents: (file: FileEntry) => AsyncIterable<Uint8Array> | Uint8Array
   readonly says: Says
+  /** Contents by SHA-256 that stand in layers which were read just now; undefined where there are none. */
+  readonly below?: Olds
 }
 
 /** What a source says of how it is run, as texts. */

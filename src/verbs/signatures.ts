@@ -6,6 +6,7 @@ import type { Survey } from '../host/survey.ts'
 import type { Plan, Reference } from '../model/plan.ts'
 import { paceFor } from './pace.ts'
 import type { Asked } from './prepare.ts'
+import type { Olds } from './read-source.ts'
 
 /** Below this a file costs hardly more than the words about another; all together must be worth a round trip. */
 const LEAST_SIZE = 1024
@@ -15,8 +16,9 @@ const LARGEST = 256 << 20
 /** On links that take more bytes a second a file has arrived before the host has read its old one. */
 const FAST = 20e6
 
-export function isAtHand(sha256: string, { manifest, olds }: Pick<Asked, 'manifest' | 'olds'>): boolean {
-  return manifest.contents.has(sha256) || olds?.(sha256) !== undefined
+/** Old contents that are at hand beside the cache. */
+export function oldsOf(sha256: string, { olds, source }: Pick<Asked, 'olds' | 'source'>): ReturnType<Olds> {
+  return olds?.(sha256) ?? source.below?.(sha256)
 }
 
 /** Trees that the host gets by this very push cannot be asked about. */
@@ -29,8 +31,9 @@ export async function askSignatures(plans: readonly Plan[], at: Asked): Promise<
   const places = new Map<string, { readonly reference: Reference; places: number }>()
   for (const { steps } of plans)
     for (const step of steps) {
-      if (step.kind !== 'send' || step.reference === undefined || isAtHand(step.reference.sha256, at)) continue
+      if (step.kind !== 'send' || step.reference === undefined) continue
       const { reference, entry } = step
+      if (at.manifest.contents.has(reference.sha256) || oldsOf(reference.sha256, at) !== undefined) continue
       const most = Math.max(entry.size, places.get(reference.sha256)?.places ?? 0)
       places.set(reference.sha256, { reference, places: most })
     }

@@ -121,6 +121,21 @@ describe('encodeDelta()', () => {
     ])
   })
 
+  test('has contents once that the plan has several times, and says which of them are copied on the host', async () => {
+    const copy = { kind: 'copy' as const, entry: file('twin'), from: { tree: TREE, path: sent.path } }
+    const of: Plan = { ...plan, base: undefined, drop: [], steps: [{ kind: 'send', entry: sent }, copy] }
+    const shown = async (options: Partial<DeltaOptions> = {}): Promise<[string, string][]> =>
+      [...(await membersOf((await encoded({ tree: makeTree([root]), ...options }, of)).bytes)).values()].map(({ path, linkname, text }) => [path, linkname + text]) // prettier-ignore
+    const steps = `varve-delta 1\ntree ${TREE}\nbase -\nend\n`
+    const skeletonAndLink: [string, string][] = [['stage/j/twin', ''], ['stage/l/twin', 'stage/m/sent\xe9']] // prettier-ignore
+    expect(await shown()).toEqual([['stage/steps', steps], ['stage/m/sent\xe9', 'xxxxx'], ...skeletonAndLink]) // prettier-ignore
+    const reference = { tree: OTHER, path: byteString('old'), sha256: '', size: 5 }
+    const [, again] = await shown({
+      ways: { patched: new Map(), segments: [{ references: [reference], files: [sent] }] },
+    })
+    expect(again).toEqual(['stage/again', './sent\xe9//./twin\0'])
+  })
+
   test('tells BusyBox the times that its tar leaves as they fall, and is plain ustar and GNU to it', async () => {
     const steps = plan.steps.map((step) =>
       step.kind === 'send' ? { ...step, entry: { ...step.entry, xattrs: [] } } : step,

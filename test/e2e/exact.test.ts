@@ -139,7 +139,8 @@ test('push() deploys a Debian minbase tree where no process of the host may have
     `${host.alias}:debian`,
     ...common,
   ])
-  expect(report.bytes.rootfs - report.bytes.changed).toBeLessThan(100) // the odd tree has a file or two of it
+  // what is there twice is sent once, and the odd tree has a file or two of it
+  expect(report.bytes.changed).toBeGreaterThan(0.97 * report.bytes.rootfs)
   await varveData(['verify', `${host.alias}:debian`, ...common])
   const again = await varveData<Report>([
     'push',

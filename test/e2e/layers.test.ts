@@ -99,6 +99,32 @@ describe('push() of images on one base', () => {
   })
 })
 
+describe('push() of an image that changes a file of its base', () => {
+  const program = readFileSync(join(baseTrees().rootfsBusybox, 'bin/busybox'))
+  const layer = (name: string, bytes: Buffer): string => {
+    mkdirSync(at(name, 'opt'), { recursive: true })
+    writeFileSync(at(name, 'opt/program'), bytes, { mode: 0o755 })
+    return at(name)
+  }
+  /** As built again: many addresses are others, so that no block of it is as it was. */
+  const rebuilt = (): Buffer => {
+    const now = Buffer.from(program)
+    for (let i = 4096; i < now.length - 4; i += 128) now.writeUInt32LE((now.readUInt32LE(i) + 256) % 2 ** 32, i)
+    return now
+  }
+
+  test('by somebody who never sent the base costs the difference, for the base is in the image', async () => {
+    makeImage(layout, 'under', { from: 'base', layers: [layer('under', program)] })
+    makeImage(layout, 'over', { from: 'under', layers: [layer('over', rebuilt())] })
+    await push(image('under'), 'over')
+    const report = await push(image('over'), 'over', ...common('stranger'))
+    expect(report.layers.map(({ state }) => state)).toEqual(['present', 'present', 'sent'])
+    expect(report.bytes.changed).toBe(program.length)
+    expect(own(report)).toBeLessThan(program.length / 100)
+    await expectDeployed(host, '/var/lib/machines/over/rootfs', unpack(layout, 'over', at('over-bundle')))
+  })
+})
+
 describe('push() of a flat export', () => {
   const tar = (): string => {
     execFileSync('tar', ['--create', `--file=${at('export.tar')}`, '--xattrs', `--directory=${exported}`, '.'])

@@ -66,8 +66,9 @@ function inode(kind: Entry['kind'], mark: number, meta: number): Inode {
   if (kind === 'directory') return { is: { kind, ...given } }
   if (kind === 'symlink') return { is: { kind, ...given, target: byteString(`to ${mark}`) } }
   if (kind !== 'file') return { is: { kind, ...given, major: kind === 'fifo' ? 0 : mark, minor: 0 } }
-  const contents = 'x'.repeat(mark)
-  return { is: { kind, ...given, size: mark, sha256: createHash('sha256').update(contents).digest('hex') } }
+  // of some it is worth saying that they are there twice
+  const contents = 'x'.repeat(mark * 200)
+  return { is: { kind, ...given, size: contents.length, sha256: createHash('sha256').update(contents).digest('hex') } }
 }
 
 function metadata(kind: Entry['kind'], meta: number): Metadata {

@@ -53,7 +53,7 @@ function execute(plan: Plan, { base, others }: Trees): { files: Files; host: Rea
   const explicit = new Set<ByteString>()
   const last: (() => void)[] = []
   const taken = ({ tree, path }: Place): { file: Inode } => {
-    const file = host.get(tree)?.get(path)
+    const file = tree === plan.tree && explicit.has(path) ? files.get(path) : host.get(tree)?.get(path)
     if (file?.is.kind !== 'file') throw new Error(`takes "${path}" from ${tree}, which has no such file`)
     return { file }
   }
@@ -133,6 +133,13 @@ describe('makePlan()', () => {
     })
   })
 
+  test('sends contents of 512 bytes and more once', () => {
+    holds((trees) => {
+      const sent = makePlan(inputOf(trees)).steps.flatMap((step) => (step.kind === 'send' && step.entry.size >= 512 ? [step.entry.sha256] : [])) // prettier-ignore
+      expect(sent).toEqual([...new Set(sent)])
+    })
+  })
+
   test('touches nothing where base and target are equal', () => {
     holds(({ target, others, stacked = false }) => {
       expect(makePlan(inputOf({ base: target, target, others, stacked }))).toMatchObject({
@@ -157,7 +164,8 @@ describe('makePlan()', () => {
     ['links what moved', [put('a')], [put('b')], ['drop a', 'make ', 'link b from a']],
     ['copies what has new metadata, from its own path', [put('b'), put('a')], [put('b', 1, 1), put('a')], ['drop b', 'make ', 'copy b from b']],
     ['copies a second file of one key, so that the two stay apart', [put('a')], [put('a'), put('b')], ['make ', 'copy b from a']],
-    ['sends two files of one key that nobody has', [], [put('a'), put('b')], ['make ', 'send a', 'send b']],
+    ['sends two small files of one key that nobody has', [], [put('a'), put('b')], ['make ', 'send a', 'send b']],
+    ['sends larger contents once for all that have them', [], [put('b', 7), put('a', 7, 1), put('c', 7), link('c', 'd')], ['make ', 'send a', 'copy b from a', 'copy c from a', 'alias d']],
     ['links both names of a moved group to one inode', [put('a'), link('a', 'b')], [put('c'), link('c', 'd')], ['drop a', 'drop b', 'make ', 'link c from a', 'alias d']],
     ['makes a group anew where one of its names has left it', [put('a'), link('a', 'b')], [put('a'), put('b')], ['drop b', 'make ', 'copy b from b']],
     ['drops the top of what went', [directory('a'), put('a/f'), put('g')], [put('g')], ['drop a', 'make ']],

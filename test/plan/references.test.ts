@@ -26,8 +26,9 @@ const referenceFor = (
   files: FileEntry[],
   atHand: (sha256: string) => boolean = () => true,
   signable: (sha256: string) => boolean = () => false,
+  below: (sha256: string) => boolean = () => false,
 ): string | undefined => {
-  const usable = { atHand, signable: (other: Reference) => signable(other.sha256) }
+  const usable = { atHand, below, signable: (other: Reference) => signable(other.sha256) }
   const [step] = withReferences(planOf(wanted), [held(...files)], usable).steps
   return step?.kind === 'send' ? step.reference?.path : undefined
 }
@@ -63,6 +64,34 @@ describe('withReferences() takes', () => {
     expect(signed('usr/lib/app', '-')).toBe('usr/bin/app')
     expect(signed('usr/lib/app', '-', 3000)).toBeUndefined()
     expect(signed('usr/bin/app', '-', 3000)).toBe('usr/bin/app')
+  })
+
+  test('what a layer of the source has at the same path, but nothing else there', () => {
+    const there = [file('usr/bin/app', '1'), file('srv/app', '2')]
+    const none = (): boolean => false
+    expect(referenceFor(file('usr/bin/app', 'new'), there, none, (sha256) => sha256 === '2', (sha256) => sha256 === '1')).toBe('usr/bin/app') // prettier-ignore
+    expect(referenceFor(file('usr/lib/app', 'new'), there, none, (sha256) => sha256 === '2', (sha256) => sha256 === '1')).toBe('srv/app') // prettier-ignore
+  })
+
+  test('what is likely under any of the names that the contents get', () => {
+    const sent = file('a/new', 'new')
+    const steps: Plan['steps'] = [
+      { kind: 'send', entry: sent },
+      { kind: 'copy', entry: file('etc/app', 'new'), from: { tree: 't', path: sent.path } },
+      { kind: 'alias', entry: { ...file('z/new', 'new'), first: sent.path }, copied: false },
+    ]
+    const found = (...paths: string[]): string | undefined => {
+      const usable = { atHand: () => true, below: () => false, signable: () => false }
+      const [step] = withReferences(
+        { ...planOf(), steps },
+        [held(...paths.map((path) => file(path, path)))],
+        usable,
+      ).steps
+      return step?.kind === 'send' ? step.reference?.path : undefined
+    }
+    expect(found('b/new', 'etc/app')).toBe('etc/app')
+    expect(found('b/new', 'z/new')).toBe('z/new')
+    expect(found('b/new')).toBe('b/new')
   })
 
   test('nothing for a file that is smaller than the words', () => {
