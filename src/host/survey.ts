@@ -82,7 +82,8 @@ export function readSurvey({ records, payload }: Reply): Survey {
   const generations = new Set<string>()
   let epoch: string | undefined
   for (const [kind, ...words] of records) {
-    if (kind === 'probe') probe.set(words[0] ?? '', words.slice(1).join(' '))
+    if (kind === 'probe' && words[0] === 'has') for (const name of (words[1] ?? '').split(',')) probe.set(name, 'yes')
+    else if (kind === 'probe') probe.set(words[0] ?? '', words.slice(1).join(' '))
     else if (kind === 'epoch') epoch = words[0] === '-' ? undefined : epochOf(words[0])
     else if (kind === 'tree') trees.push(treeIdOf(words[0]))
     else if (kind === 'stack') stacks.push(stackOf(words[0]))

@@ -1,7 +1,7 @@
 # Says what the host has, as "probe KEY VALUE" records; changes nothing.
 
 verb_probe() {
-  tar_kind=none
+  tar_kind=none flags=
   if has tar; then case $(tar --version 2>&1) in *"GNU tar"*) tar_kind=gnu ;; *) case $(tar --help 2>&1) in *BusyBox*) tar_kind=busybox ;; esac ;; esac; fi
   say tar "$tar_kind"
   missing=
@@ -9,16 +9,16 @@ verb_probe() {
     has "$tool" || missing=$missing,$tool
   done
   say missing "${missing#,}"
-  for tool in zstd xz gzip getfattr flock perl python3 dd runc crun podman systemd-nspawn; do if has "$tool"; then say "$tool" yes; else say "$tool" no; fi; done
-  if zstd -H 2>&1 | grep -q -e --patch-from; then say patch_from yes; else say patch_from no; fi
-  if cp --help 2>&1 | grep -q -e --attributes-only; then say attributes yes; else say attributes no; fi
-  if grep -qw overlay /proc/filesystems 2>/dev/null || modprobe -n overlay 2>/dev/null; then say overlay yes; else say overlay no; fi
+  for tool in zstd xz gzip getfattr flock perl python3 dd runc crun podman systemd-nspawn; do ! has "$tool" || flags=$flags,$tool; done
+  if zstd -H 2>&1 | grep -q -e --patch-from; then flags=$flags,patch_from; fi
+  if cp --help 2>&1 | grep -q -e --attributes-only; then flags=$flags,attributes; fi
+  if grep -qw overlay /proc/filesystems 2>/dev/null || modprobe -n overlay 2>/dev/null; then flags=$flags,overlay; fi
   # a word that went through the filter for x86 programs, which BusyBox's xz may lack
   word='\375\067\172\130\132\000\000\001\151\042\336\066\002\001\004\000\041\001\014\000\326\174\030\257\001\000\004\150\145\154\154\157\000\000\000\000\206\246\020\066\000\001\031\005\274\350\354\313\220\102\231\015\001\000\000\000\000\001\131\132'
   # shellcheck disable=SC2059 # the word is one of escapes
-  if [ "$(printf "$word" | xz -dc 2>/dev/null)" = hello ]; then say xz_x86 yes; else say xz_x86 no; fi
+  if [ "$(printf "$word" | xz -dc 2>/dev/null)" = hello ]; then flags=$flags,xz_x86; fi
   # words are little-endian here, and od can tell them
-  if has gzip && [ "$(printf '\001\000\000\000' | od -An -tu4 2>/dev/null | tr -d ' ')" = 1 ]; then say signatures yes; else say signatures no; fi
+  if has gzip && [ "$(printf '\001\000\000\000' | od -An -tu4 2>/dev/null | tr -d ' ')" = 1 ]; then flags=$flags,signatures; fi
   at=$store
   while [ ! -d "$at" ]; do at=$(dirname "$at"); done
   say filesystem "$(stat -f -c %T "$at" 2>/dev/null)"
@@ -26,6 +26,8 @@ verb_probe() {
   say free_inodes "$(free_inodes "$at")"
   say memory_kib "$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo 2>/dev/null)"
   probe_running
+  # one line for all: a survey is a part of every push
+  say has "${flags#,}"
   say kernel "$(uname -r)"
   say machine "$(uname -m)"
 }
@@ -40,9 +42,9 @@ probe_running() {
   say cgroup "$1"
   if [ "$1" = v2 ]; then say controllers "$(tr ' ' , </sys/fs/cgroup/cgroup.controllers 2>/dev/null)"
   else say controllers "$(printf %s "${2-}" | tr , '\n' | grep -Ex 'cpu|cpuset|memory|blkio|pids|hugetlb|rdma' | sort -u | tr '\n' ,)"; fi
-  if grep -q '^Seccomp:' /proc/self/status; then say seccomp yes; else say seccomp no; fi
-  if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then say apparmor yes; else say apparmor no; fi
-  if [ -e /sys/fs/selinux/enforce ]; then say selinux yes; else say selinux no; fi
+  if grep -q '^Seccomp:' /proc/self/status; then flags=$flags,seccomp; fi
+  if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then flags=$flags,apparmor; fi
+  if [ -e /sys/fs/selinux/enforce ]; then flags=$flags,selinux; fi
   say limits "$(hard_limits)"
   files=
   for file in resolv.conf hosts; do [ ! -f "/etc/$file" ] || files=$files,$file; done

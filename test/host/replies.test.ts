@@ -108,7 +108,7 @@ describe('readSurvey()', () => {
   const container = 'container app current 2 next 4 mounted yes linked no'
 
   test('reads what a host has', () => {
-    const found = survey('probe tar gnu', 'probe zstd yes', 'probe free_kib 12', `epoch ${'b'.repeat(32)}`, `tree ${ID}`, container,
+    const found = survey('probe tar gnu', 'probe has zstd,perl', 'probe free_kib 12', `epoch ${'b'.repeat(32)}`, `tree ${ID}`, container,
       `generation app 3 stack ${ID},${ID} rootfs copy config ${ID} parent 2`, `generation app 2 stack ${ID} rootfs overlay config ${ID} parent 1`, `stack ${ID},${ID}`) // prettier-ignore
     expect(found).toMatchObject({
       tools: { tar: 'gnu', missing: [], freeKib: 12, freeInodes: undefined },
