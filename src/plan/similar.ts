@@ -29,8 +29,8 @@ export function withSimilar(plan: Plan, held: readonly Known[], common: Common):
   const places = placesOf(held, new Set([...common.values()].flatMap((counts) => [...counts.keys()])))
   const wanted = new Set(filesToSketch(plan))
   const steps = plan.steps.map((step): Step => {
-    const counts = common.get(step.kind === 'send' && wanted.has(step.entry) ? step.entry.sha256 : '')
-    if (step.kind !== 'send' || counts === undefined) return step
+    if (step.kind !== 'send' || !wanted.has(step.entry)) return step
+    const counts = common.get(step.entry.sha256) ?? new Map<string, number>()
     const likeness = ({ sha256, size }: Reference): number =>
       ((counts.get(sha256) ?? 0) * Math.min(size, step.entry.size)) / Math.max(size, step.entry.size)
     let reference = step.reference
