@@ -9,8 +9,8 @@ export type Common = ReadonlyMap<string, ReadonlyMap<string, number>>
 
 /** Smaller files have no sketch. */
 const LEAST_SIZE = 4096
-/** More hashes than that are no accident; that a name is alike counts as much. */
-const ACCIDENT = 2.5
+/** More hashes than that are worth a comparison; that a name is alike counts as much. */
+const ENOUGH = 5
 
 /** The files of which no old one stands at the same path. */
 export function filesToSketch({ steps }: Plan): FileEntry[] {
@@ -29,12 +29,12 @@ export function withSimilar(plan: Plan, held: readonly Known[], common: Common):
   const places = placesOf(held, new Set([...common.values()].flatMap((counts) => [...counts.keys()])))
   const wanted = new Set(filesToSketch(plan))
   const steps = plan.steps.map((step): Step => {
-    const counts = common.get(step.kind === 'send' && wanted.has(step.entry) ? step.entry.sha256 : '')
-    if (step.kind !== 'send' || counts === undefined) return step
+    if (step.kind !== 'send' || !wanted.has(step.entry)) return step
+    const counts = common.get(step.entry.sha256) ?? new Map<string, number>()
     const likeness = ({ sha256, size }: Reference): number =>
       ((counts.get(sha256) ?? 0) * Math.min(size, step.entry.size)) / Math.max(size, step.entry.size)
     let reference = step.reference
-    let most = reference === undefined ? ACCIDENT : 2 * (likeness(reference) + ACCIDENT)
+    let most = reference === undefined ? ENOUGH : 2 * (likeness(reference) + ENOUGH)
     const found = [...counts.keys()].flatMap((sha256) => places.get(sha256) ?? [])
     for (const { place } of found.toSorted((a, b) => a.order - b.order))
       if (likeness(place) > most) [reference, most] = [place, likeness(place)]

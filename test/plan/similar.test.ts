@@ -80,11 +80,11 @@ describe('withSimilar()', () => {
   test.each<[string, Record<string, number>, string | undefined, string | undefined]>([
     ['what has most in common', { a: 9, b: 12, c: 3 }, undefined, 'b'],
     ['of equal ones the first of the host', { a: 9, b: 9 }, undefined, 'b'],
-    ['what the name told, where it has half as much in common', { a: 20, c: 8 }, 'c', 'c'],
-    ['what has more than twice as much in common as what the name told', { a: 20, c: 7 }, 'c', 'a'],
-    ['what the name told, where nothing has much in common', { a: 5 }, 'other', 'other'],
-    ['what has much in common where what the name told has nothing', { a: 6 }, 'other', 'a'],
-    ['nothing that has little in common', { a: 2 }, undefined, undefined],
+    ['what the name told, where it has half as much in common', { a: 26, c: 8 }, 'c', 'c'],
+    ['what has more than twice as much in common as what the name told', { a: 25, c: 7 }, 'c', 'a'],
+    ['what the name told, where nothing has much in common', { a: 10 }, 'other', 'other'],
+    ['what has much in common where what the name told has nothing', { a: 11 }, 'other', 'a'],
+    ['nothing that has little in common', { a: 5 }, undefined, undefined],
     ['nothing that is no longer there', { gone: 32 }, undefined, undefined],
   ])('takes %s', (_, common, told, expected) => {
     expect(found(common, told)).toBe(expected)
