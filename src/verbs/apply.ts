@@ -8,7 +8,7 @@ import { ENGINES, type Engine } from '../model/engine.ts'
 import { hostText, type Target } from '../model/names.ts'
 import { sha256 } from '../store/hash.ts'
 import { checkTools, connect, manifestOf, type Context } from './context.ts'
-import { activateOn, uploadTo } from './deliver.ts'
+import { activateOn, retrying, uploadTo } from './deliver.ts'
 import { nowOf } from './prepare.ts'
 import { readyFor, runOn, unfinished, type RunOptions, type Started } from './run.ts'
 
@@ -25,13 +25,20 @@ export type Applied = {
   readonly bytes: { readonly sent: number; readonly received: number }
 }
 
+export type ApplyOptions = { readonly file: string; readonly target: Target; readonly restart: RunOptions | undefined }
+
 const MOST_HEAD = 1 << 20
 
 /** Throws E_SOURCE, E_HASH for what is no whole fossil, E_BASE_MISSING where the host lacks what it was made against. */
-export async function apply(
-  at: { readonly file: string; readonly target: Target; readonly restart: RunOptions | undefined },
-  context: Context,
-): Promise<Applied> {
+export async function apply(at: ApplyOptions, context: Context): Promise<Applied> {
+  const spent = { sent: 0, received: 0 }
+  const applied = await retrying(context, (again) => applyOnce(at, again, spent))
+  return { ...applied, bytes: spent }
+}
+
+type Spent = { sent: number; received: number }
+
+async function applyOnce(at: ApplyOptions, context: Context, spent: Spent): Promise<Omit<Applied, 'bytes'>> {
   await using file = await openFossil(at.file)
   const beginning = await bytesOf(file, 0, MOST_HEAD)
   const { fossil, headSize } = readFossil(beginning)
@@ -41,6 +48,7 @@ export async function apply(
   if (sha256(Buffer.concat([head, Buffer.from('rootfs'), tail])) !== fossil.config.sha256) throw damaged(at.file)
   using manifest = manifestOf(context)
   await using connected = await connect(at.target.host, context)
+  using _ = { [Symbol.dispose]: () => add(spent, connected.traffic()) }
   const survey = await connected.survey(at.target.container)
   checkTools(survey)
   const now = nowOf(survey, at.target)
@@ -93,8 +101,12 @@ export async function apply(
     bundle: `${context.bundles}/${container}`,
     runs: started?.generation ?? now.container?.service.runs?.generation ?? null,
     started,
-    bytes: connected.traffic(),
   }
+}
+
+function add(spent: Spent, { sent, received }: Applied['bytes']): void {
+  spent.sent += sent
+  spent.received += received
 }
 
 /** config.json, and the engine that its maker wished for. */

@@ -1,10 +1,41 @@
-// What push and apply share: a delta into the host's spool, and the switch to a generation that stands on it.
+// What push and apply share: connections that are made again, a delta into the host's spool, and the switch to a generation that stands on it.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { VarveError, hasCode } from '../errors.ts'
 import type { Upload } from '../host/upload.ts'
 import { hostText } from '../model/names.ts'
 import type { Upload as Begun } from '../store/uploads.ts'
-import type { Connected } from './context.ts'
+import type { Connected, Context } from './context.ts'
 import type { Asked, Now } from './prepare.ts'
+
+/** Does something `once`, and again with growing patience where its connection was lost. */
+export async function retrying<Result>(context: Context, once: (context: Context) => Promise<Result>): Promise<Result> {
+  const ask = remembering(context.ask)
+  for (let tries = 0; ; tries++) {
+    try {
+      return await once({ ...context, ask: ask(tries) })
+    } catch (error) {
+      const lost =
+        hasCode(error, 'E_LOST') || (tries > 0 && (hasCode(error, 'E_CONNECT') || hasCode(error, 'E_TIMEOUT')))
+      if (!lost || tries >= (context.retries ?? 0)) throw error
+      const seconds = 2 ** tries
+      context.onEvent({ kind: 'warning', code: 'W_RETRY', message: `${error.message}: trying again in ${seconds} s` })
+      await sleep(seconds * 1000)
+    }
+  }
+}
+
+/** What was typed once is not asked for again when a connection is made again. */
+function remembering(ask: Context['ask']): (tries: number) => Context['ask'] {
+  const answers = new Map<string, string | undefined>()
+  return (tries) =>
+    ask &&
+    (async (question) => {
+      const known = tries > 0 ? answers.get(question.prompt) : undefined
+      const answer = known ?? (await ask(question))
+      answers.set(question.prompt, answer)
+      return answer
+    })
+}
 
 /** Gives a delta's bytes, anew each time; `note` remembers what it was made with, should the connection be lost. */
 export type MakeDelta = (begun: Begun, note: (madeWith: string) => void) => Promise<AsyncIterable<Uint8Array>>

@@ -1,5 +1,4 @@
 // push: the source's tree becomes the container's current generation, for as few bytes as the host allows.
-import { setTimeout as sleep } from 'node:timers/promises'
 import { VarveError, hasCode } from '../errors.ts'
 import type { Pace } from '../delta/effort.ts'
 import type { Encoded } from '../delta/encode.ts'
@@ -9,7 +8,7 @@ import type { Upload } from '../host/upload.ts'
 import type { Plan } from '../model/plan.ts'
 import { CACHE_LIMIT } from './cache.ts'
 import { connect, manifestOf, type Context } from './context.ts'
-import { activateOn, uploadTo, type MakeDelta } from './deliver.ts'
+import { activateOn, retrying, uploadTo, type MakeDelta } from './deliver.ts'
 import { deltaOf } from './delta.ts'
 import { coresHere, paceFor, paceOf } from './pace.ts'
 import {
@@ -44,20 +43,8 @@ export async function push(options: PushOptions, context: Context): Promise<Repo
   using manifest = manifestOf(context)
   await using source = await watch.time('scan', () => readSource(options.source, manifest, context))
   await using pool = startPool(coresHere())
-  const ask = remembering(context.ask)
   const spent = { sent: 0, received: 0 }
-  for (let tries = 0; ; tries++) {
-    try {
-      return await pushOnce({ options, context: { ...context, ask: ask(tries) }, manifest, watch, source, pool }, spent)
-    } catch (error) {
-      const lost =
-        hasCode(error, 'E_LOST') || (tries > 0 && (hasCode(error, 'E_CONNECT') || hasCode(error, 'E_TIMEOUT')))
-      if (!lost || tries >= (context.retries ?? 0)) throw error
-      const seconds = 2 ** tries
-      context.onEvent({ kind: 'warning', code: 'W_RETRY', message: `${error.message}: trying again in ${seconds} s` })
-      await sleep(seconds * 1000)
-    }
-  }
+  return retrying(context, (again) => pushOnce({ options, context: again, manifest, watch, source, pool }, spent))
 }
 
 async function pushOnce(
@@ -92,19 +79,6 @@ async function pushOnce(
 async function switchTo(expected: number, at: At, options: RunOptions): Promise<Started> {
   const { container } = at.options.target
   return runOn(at.connected, { container, mode: 'switch', expected }, { options, context: at.context })
-}
-
-/** What was typed once is not asked for again when a connection is made again. */
-function remembering(ask: Context['ask']): (tries: number) => Context['ask'] {
-  const answers = new Map<string, string | undefined>()
-  return (tries) =>
-    ask &&
-    (async (question) => {
-      const known = tries > 0 ? answers.get(question.prompt) : undefined
-      const answer = known ?? (await ask(question))
-      answers.set(question.prompt, answer)
-      return answer
-    })
 }
 
 type At = Asked & { readonly watch: Stopwatch }

@@ -10,6 +10,7 @@ import { startHost, type Host } from '../fixture/host.ts'
 import { linkTo } from '../fixture/link.ts'
 import { startVarve, varve, varveData, varveError } from '../fixture/varve.ts'
 import { workFor, type Work } from '../fixture/work.ts'
+import type { Applied } from '../../src/verbs/apply.ts'
 import type { Report } from '../../src/verbs/report.ts'
 
 const MIB = 1 << 20
@@ -136,6 +137,25 @@ describe('a link that', () => {
     expect(data).toMatchObject({ previous: before, generation: before + 1 })
     expect(data.bytes.sent).toBeGreaterThan(8 * MIB)
     // it comes while the host may still write what the lost connection brought
+    expect(link.proxy.sent).toBeLessThan(8 * MIB + WINDOW + 400_000)
+    expect(await sh(`sha256sum </var/lib/machines/app/rootfs/big`)).toBe(`${sha256OfBig()}  -\n`)
+    change()
+    await push()
+  })
+
+  test('is cut while a packed delta is applied is made again in itself, and the delta goes on there', async () => {
+    await untilQuiet()
+    const before = await current()
+    change(8 * MIB)
+    const file = join(work.rootfs, '../app.varve')
+    await varveData(['pack', `rootfs:${work.rootfs}`, '-o', file, '--for', `${host.alias}:app`, ...work.common])
+    await using link = await linkTo(host, { cutAfterBytes: 6 * MIB })
+    const apply = ['apply', file, `${host.alias}:app`, ...work.common, '-F', link.sshConfig]
+    const ran = await varve([...apply, '--retries', '2', '--json'])
+    expect(ran.stderr).toContain('[W_RETRY]')
+    const { data } = JSON.parse(ran.stdout) as { data: Applied }
+    expect(data).toMatchObject({ previous: before, generation: before + 1 })
+    expect(data.bytes.sent).toBeGreaterThan(8 * MIB)
     expect(link.proxy.sent).toBeLessThan(8 * MIB + WINDOW + 400_000)
     expect(await sh(`sha256sum </var/lib/machines/app/rootfs/big`)).toBe(`${sha256OfBig()}  -\n`)
     change()
