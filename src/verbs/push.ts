@@ -44,7 +44,7 @@ export async function push(options: PushOptions, context: Context): Promise<Repo
   await using source = await watch.time('scan', () => readSource(options.source, manifest, context))
   await using pool = startPool(coresHere())
   const spent = { sent: 0, received: 0 }
-  return retrying(context, (again) => pushOnce({ options, context: again, manifest, watch, source, pool }, spent))
+  return await retrying(context, (again) => pushOnce({ options, context: again, manifest, watch, source, pool }, spent))
 }
 
 async function pushOnce(
