@@ -65,9 +65,21 @@ sums() {
   paste -d '\n' "$kinds"/of.* | grep .
 }
 
+# OpenSSL's SHA-256, which is several times as fast as sha256sum where the processor knows it.
+sums_python='
+import hashlib, sys
+for name in sys.stdin.buffer.read().split(b"\0")[:-1]:
+    with open(name, "rb", 0) as file:
+        whole = hashlib.sha256()
+        for piece in iter(lambda: file.read(1 << 20), b""): whole.update(piece)
+        print(whole.hexdigest())
+'
+
 # Hashes are told by position: a name that holds a newline could forge a line of sha256sum's output.
 sums_of() {
-  if sha256sum --zero /dev/null >/dev/null 2>&1; then
+  if has python3; then
+    python3 -I -S -c "$sums_python" <"$1"
+  elif sha256sum --zero /dev/null >/dev/null 2>&1; then
     over "$1" sha256sum --zero -- | tr '\n\000' '\001\n' | cut -c1-64
   else
     over "$1" sh -c 'for file do sha256sum <"$file" || exit 1; done' sh | cut -c1-64
