@@ -27,13 +27,7 @@ const sh = async (command: string): Promise<string> => {
 /** What no codec makes smaller, so that it takes as long to send. */
 const change = (bytes = 2 * MIB): void => writeFileSync(join(work.rootfs, 'big'), randomBytes(bytes))
 const push = (): Promise<Report> => varveData<Report>(work.push('app'))
-const through = (link: { sshConfig: string }, retries = 0): string[] => [
-  ...work.push('app'),
-  '-F',
-  link.sshConfig,
-  '--retries',
-  String(retries),
-]
+const through = (link: { sshConfig: string }): string[] => [...work.push('app'), '-F', link.sshConfig, '--retries', '0']
 const current = async (): Promise<number> => Number((await sh('readlink /var/lib/varve/c/app/current')).slice(4))
 const leftovers = (): Promise<string> => sh('cd /var/lib/varve; find stage in tx trash -mindepth 1')
 
@@ -126,36 +120,28 @@ describe('a link that', () => {
     await push()
   })
 
-  test('is cut within the delta is made again by the push itself, which goes on there', async () => {
+  test.each([
+    ['push', (): Promise<string[]> => Promise.resolve(work.push('app'))],
+    [
+      'apply',
+      async (): Promise<string[]> => {
+        const file = join(work.rootfs, '../app.varve')
+        await varveData(['pack', `rootfs:${work.rootfs}`, '-o', file, '--for', `${host.alias}:app`, ...work.common])
+        return ['apply', file, `${host.alias}:app`, ...work.common]
+      },
+    ],
+  ])('is cut within the delta is made again by %s itself, which goes on there', async (_verb, words) => {
     await untilQuiet()
     const before = await current()
     change(8 * MIB)
+    const command = await words()
     await using link = await linkTo(host, { cutAfterBytes: 6 * MIB })
-    const ran = await varve([...through(link, 2), '--json'])
+    const ran = await varve([...command, '-F', link.sshConfig, '--retries', '2', '--json'])
     expect(ran.stderr).toContain('[W_RETRY]')
-    const { data } = JSON.parse(ran.stdout) as { data: Report }
+    const { data } = JSON.parse(ran.stdout) as { data: Report | Applied }
     expect(data).toMatchObject({ previous: before, generation: before + 1 })
     expect(data.bytes.sent).toBeGreaterThan(8 * MIB)
     // it comes while the host may still write what the lost connection brought
-    expect(link.proxy.sent).toBeLessThan(8 * MIB + WINDOW + 400_000)
-    expect(await sh(`sha256sum </var/lib/machines/app/rootfs/big`)).toBe(`${sha256OfBig()}  -\n`)
-    change()
-    await push()
-  })
-
-  test('is cut while a packed delta is applied is made again in itself, and the delta goes on there', async () => {
-    await untilQuiet()
-    const before = await current()
-    change(8 * MIB)
-    const file = join(work.rootfs, '../app.varve')
-    await varveData(['pack', `rootfs:${work.rootfs}`, '-o', file, '--for', `${host.alias}:app`, ...work.common])
-    await using link = await linkTo(host, { cutAfterBytes: 6 * MIB })
-    const apply = ['apply', file, `${host.alias}:app`, ...work.common, '-F', link.sshConfig]
-    const ran = await varve([...apply, '--retries', '2', '--json'])
-    expect(ran.stderr).toContain('[W_RETRY]')
-    const { data } = JSON.parse(ran.stdout) as { data: Applied }
-    expect(data).toMatchObject({ previous: before, generation: before + 1 })
-    expect(data.bytes.sent).toBeGreaterThan(8 * MIB)
     expect(link.proxy.sent).toBeLessThan(8 * MIB + WINDOW + 400_000)
     expect(await sh(`sha256sum </var/lib/machines/app/rootfs/big`)).toBe(`${sha256OfBig()}  -\n`)
     change()
