@@ -30,6 +30,8 @@ export type SshOptions = {
   readonly acceptNew: boolean
   readonly ask?: Ask
   readonly connectTimeoutMs?: number
+  /** Ends the connection, whatever state it is in. */
+  readonly signal?: AbortSignal
 }
 
 /** One server on the way: the last is the host itself, those before it are jumps. */
@@ -65,6 +67,7 @@ export async function connectSsh(host: SshHost, options: SshOptions): Promise<Tr
   const hops = await route(host, options, { depth: 0, direct: false })
   const session: Session = { ...options, unlocked: new Map() }
   const socket = await dial(hops[0], session)
+  options.signal?.addEventListener('abort', () => socket.destroy(), { once: true })
   const clients: Client[] = []
   try {
     let stream: Duplex = socket
@@ -112,7 +115,8 @@ async function dial(hop: Hop, session: Session): Promise<Socket> {
   socket.on('error', () => undefined) // from here on a loss is told by 'close'
   const patience = AbortSignal.timeout(session.connectTimeoutMs ?? WAIT_MS)
   try {
-    await once(socket, 'connect', { signal: patience })
+    const signal = session.signal === undefined ? patience : AbortSignal.any([patience, session.signal])
+    await once(socket, 'connect', { signal })
     return socket
   } catch (error) {
     socket.destroy()

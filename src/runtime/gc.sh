@@ -22,13 +22,32 @@ verb_gc() {
     [ -e "$known" ] || continue
     ! is_needed "${known##*/}" || continue
     printf 'freed tree %s %s\n' "${known##*/}" "$(du -sk "$known" 2>/dev/null | cut -f1)"
-    [ "$dry" = yes ] || { trash "$known" && gone=yes; }
+    [ "$dry" = no ] || continue
+    [ -n "$desk" ] || note_known
+    trash "$known" && gone=yes
   done
   [ "${gone-no}" = no ] || { sync "$store/tree" && new_epoch; }
   if [ "$dry" = no ]; then
     recover
+    keep_known
     fill_reserve
   fi
+}
+
+# Files that stay lose links to trees that go, which counts as a change. Where a disk is full they are hashed again at their next use.
+note_known() {
+  [ "$(free_kib)" -gt 16384 ] || return 0
+  desk=$(scratch 2>/dev/null) || desk=
+  for tree in "$store"/tree/*/hashed; do
+    tree=${tree%/hashed} && tree=${tree##*/}
+    [ -z "$desk" ] || ! is_id "$tree" || known_of "$tree" >"$desk/$tree"
+  done
+} 2>/dev/null
+
+keep_known() {
+  for tree in ${desk:+"$desk"/*}; do
+    [ ! -s "$tree" ] || [ ! -d "$store/tree/${tree##*/}" ] || still_known "${tree##*/}" "$tree"
+  done
 }
 
 need_tree() { needed=$needed$1$newline; }

@@ -1,15 +1,20 @@
 # Computes the canonical manifest of a tree from what is really on disk; its SHA-256 is the tree's id (see model/manifest.ts).
 
-# write_manifest ROOT [XATTRS]: prints it. Where getfattr is absent the xattr lines are taken from the file XATTRS.
+# write_manifest ROOT [XATTRS [KNOWN [HASHED]]]: prints it. Where getfattr is absent the xattr lines are taken from the file
+# XATTRS. Of inodes that the file KNOWN tells, in lines "INODE SUM", no contents are read. HASHED gets what known_of asks for.
 write_manifest() (
   cd "$1" || exit 1
+  known=${3-} hashed=${4-}
   kinds=$(scratch) || exit 1
   trap 'rm -rf "$kinds"' EXIT
   find . -type d -print0 | sort -z >"$kinds/directories" || exit 1
   find . -type f -print0 | sort -z >"$kinds/files" || exit 1
   find . -type l -print0 | sort -z >"$kinds/symlinks" || exit 1
   find . ! -type d ! -type f ! -type l -print0 | sort -z >"$kinds/nodes" || exit 1
+  if [ "$gnu_stat" = yes ]; then inode='%i %.9Z'; else inode=%i; fi
+  [ ! -s "$kinds/files" ] || over "$kinds/files" stat -c "$inode" -- >"$kinds/inodes" || exit 1
   # hashing reads all contents: it runs beside what reads metadata
+  : >"$kinds/begun"
   { sums || : >"$kinds/failed"; } >"$kinds/sums" &
   printf 'varve-tree 1\n'
   section directories '%n//%f %u %g %.9Y' || exit 1
@@ -29,8 +34,30 @@ write_manifest() (
   printf 'links %s\n' "$(wc -l <"$kinds/links" | tr -d ' ')"
   cat "$kinds/links"
   printf 'xattrs %s\n' "$(wc -l <"$kinds/xattrs" | tr -d ' ')"
-  cat "$kinds/xattrs"
+  cat "$kinds/xattrs" || exit 1
+  # what was written to since hashing began cannot have a change time from before
+  if [ -n "$hashed" ] && [ "$gnu_stat" = yes ]; then
+    { cat /proc/sys/kernel/random/boot_id && paste -d ' ' "$kinds/inodes" "$kinds/sums" |
+      awk -v begun="$(stat -c %.9Z "$kinds/begun")" '$2 "" < begun ""'; } >"$kinds/hashed" 2>/dev/null && mv -T "$kinds/hashed" "$hashed"
+  fi
+  exit 0
 )
+
+# known_of TREE: "INODE SUM" of files that nobody wrote to since they were hashed, in this boot. An inode number may come
+# again, and contents may change under the same time of modification, but never under the same time of change.
+known_of() {
+  [ "$gnu_stat" = yes ] && read -r boot <"$store/tree/$1/hashed" && [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ] || return 0
+  find "$store/tree/$1/root" -type f -exec stat -c '%i %.9Z' -- {} + |
+    awk 'NR == FNR { sum[$1 " " $2] = $3; next } $0 in sum { print $1, sum[$0] }' "$store/tree/$1/hashed" -
+} 2>/dev/null
+
+# still_known TREE KNOWN: what KNOWN tells is good for the present times of change: those that the removal of links has set.
+still_known() {
+  {
+    cat /proc/sys/kernel/random/boot_id && find "$store/tree/$1/root" -type f -exec stat -c '%i %.9Z' -- {} + |
+      awk 'NR == FNR { sum[$1] = $2; next } $1 in sum { print $0, sum[$1] }' "$2" -
+  } >"$store/tx/hashed" && mv -T "$store/tx/hashed" "$store/tree/$1/hashed"
+} 2>/dev/null
 
 count() { tr -cd '\000' <"$kinds/$1" | wc -c | tr -d ' '; }
 
@@ -50,13 +77,29 @@ targets() {
   if [ "$gnu_stat" = yes ]; then over "$kinds/symlinks" readlink --; else over "$kinds/symlinks" sh -c 'for link do readlink -- "$link" || exit 1; done' sh; fi
 }
 
-# By several processors at once, where split deals the names out to them.
 sums() {
   [ -s "$kinds/files" ] || return 0
+  # names are told by lines here
+  if [ ! -s "$known" ] || [ "$(tr -cd '\n' <"$kinds/files" | wc -c)" -gt 0 ]; then
+    sums_of_all "$kinds/files"
+    return
+  fi
+  : >"$kinds/unknown"
+  tr '\000' '\n' <"$kinds/files" | paste -d ' ' "$kinds/inodes" - | awk -v unknown="$kinds/unknown" '
+    NR == FNR { sum[$1] = $2; next }
+    $1 in sum { print sum[$1]; next }
+    { print "-"; sub(/^[^ ]* [^ ]* /, ""); print >unknown }' "$known" - >"$kinds/told" || return 1
+  tr '\n' '\000' <"$kinds/unknown" >"$kinds/unknown.0"
+  { [ ! -s "$kinds/unknown.0" ] || sums_of_all "$kinds/unknown.0"; } >"$kinds/new" || return 1
+  awk -v new="$kinds/new" '$0 == "-" && (getline <new) < 1 { exit 1 } 1' "$kinds/told"
+}
+
+# By several processors at once, where split deals the names out to them.
+sums_of_all() {
   jobs=$(nproc 2>/dev/null) || jobs=1
   [ "$jobs" -le 4 ] || jobs=4
-  if [ "$jobs" = 1 ] || [ "$(count files)" -lt 100 ] || ! split -t '\0' -n "r/$jobs" "$kinds/files" "$kinds/dealt." 2>/dev/null; then
-    sums_of "$kinds/files"
+  if [ "$jobs" = 1 ] || [ "$(tr -cd '\000' <"$1" | wc -c)" -lt 100 ] || ! split -t '\0' -n "r/$jobs" "$1" "$kinds/dealt." 2>/dev/null; then
+    sums_of "$1"
     return
   fi
   for dealt in "$kinds"/dealt.*; do { sums_of "$dealt" || : >"$kinds/failed"; } >"$kinds/of.${dealt##*.}" & done
@@ -89,7 +132,7 @@ sums_of() {
 # Files that share an inode within this tree, as "position first-position".
 links() {
   [ -s "$kinds/files" ] || return 0
-  over "$kinds/files" stat -c %i -- | awk '($1 in first) { print NR, first[$1]; next } { first[$1] = NR }'
+  awk '($1 in first) { print NR, first[$1]; next } { first[$1] = NR }' "$kinds/inodes"
 }
 
 xattrs() {

@@ -37,11 +37,14 @@ verb_receive() {
   : step taken
   unpack
   : step unpacked
-  for used in $(sed -n 's/^uses //p' "$store/stage/steps"); do need_whole "$used"; done
+  for used in $(sed -n 's/^uses //p' "$store/stage/steps"); do
+    need_whole "$used"
+    known_of "$used" >>"$store/tx/known" # before links to them count as changes
+  done
   [ "$spool" = stream ] || unpack_frames
   build
   : step built
-  write_manifest "$store/stage/root" "$store/stage/xattrs" >"$store/stage/manifest" 2>"$store/tx/err" || die_of 'verify the tree'
+  write_manifest "$store/stage/root" "$store/stage/xattrs" "$store/tx/known" "$store/stage/hashed" >"$store/stage/manifest" 2>"$store/tx/err" || die_of 'verify the tree'
   if [ "$(sha256_of "$store/stage/manifest")" != "$tree" ]; then
     for used in $(sed -n 's/^uses //p' "$store/stage/steps"); do set_aside_if_damaged "$used"; done
     die E_HASH "cannot publish the tree: what was built is not $tree"
@@ -49,7 +52,9 @@ verb_receive() {
   : step verified
   mkdir "$store/stage/t" && mv -T "$store/stage/root" "$store/stage/t/root" && mv -T "$store/stage/manifest" "$store/stage/t/manifest" &&
     printf 'varve-tree 1\n' >"$store/stage/t/ok" || die_of 'publish the tree'
-  ! [ -s "$store/stage/xattrs" ] || mv -T "$store/stage/xattrs" "$store/stage/t/xattrs" || die_of 'publish the tree'
+  for told in xattrs hashed; do
+    ! [ -s "$store/stage/$told" ] || mv -T "$store/stage/$told" "$store/stage/t/$told" || die_of 'publish the tree'
+  done
   flush "$store/stage" || die E_IO "cannot publish the tree: sync failed on $store"
   : step flushed
   mv -T "$store/stage/t" "$store/tree/$tree" 2>"$store/tx/err" || die_of 'publish the tree'
@@ -170,6 +175,8 @@ build() {
   else
     build_on_base
   fi
+  # before it is hashed: an inode that loses a link has changed
+  rm -rf "$store"/stage/[mkjlcp]
   [ -s "$store/stage/times" ] || return 0
   # shellcheck disable=SC2016 # the inner shell expands them
   (cd "$store/stage/root" && over "$store/stage/times" sh -c '

@@ -42,14 +42,17 @@ verb_repair() {
   take_lock 10
   recover
   [ -e "$store/tree/$1/ok" ] || return 0
-  tree_is_whole "$1" && return 0
+  known_of "$1" >"$store/tx/known"
+  tree_is_whole "$1" "$store/tx/known" && return 0
   mv -T "$store/tree/$1" "$store/tree/$1.bad.$(random_id)" && new_epoch
 }
 
-# Whole again by its hash: then it is no longer suspect. What cannot be read, for instance on a full disk, is not judged.
+# tree_is_whole TREE [KNOWN]: whole by its hash, for which what KNOWN tells is not read again: then it is no longer suspect.
+# What cannot be read, for instance on a full disk, is not judged.
 tree_is_whole() {
   [ -d "$store/tree/$1/root" ] || return 1
-  found=$({ { write_manifest "$store/tree/$1/root" "$store/tree/$1/xattrs" 2>"$store/tx/err" || printf 'unread ' >&3; } | sha256sum | cut -c1-64; } 3>&1)
+  rm -f "$store/tree/$1/hashed"
+  found=$({ { write_manifest "$store/tree/$1/root" "$store/tree/$1/xattrs" "${2-}" "$store/tree/$1/hashed" 2>"$store/tx/err" || printf 'unread ' >&3; } | sha256sum | cut -c1-64; } 3>&1)
   case $found in unread*) ! [ -e "$store/tree/$1/ok" ] || die_of "read tree $1" ;; esac
-  [ "$found" = "$1" ] && rm -f "$store/tree/$1/suspect"
+  if [ "$found" = "$1" ]; then rm -f "$store/tree/$1/suspect"; else ! rm -f "$store/tree/$1/hashed"; fi
 }

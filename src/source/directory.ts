@@ -1,6 +1,7 @@
 // Reads a directory as a tree: one walk of stat facts, and contents only of what changed since the last reading.
 import { createHash } from 'node:crypto'
 import { readdirSync, readlinkSync } from 'node:fs'
+import { setImmediate as others } from 'node:timers/promises'
 import { VarveError, messageOf } from '../errors.ts'
 import { byteString, printable, type ByteString } from '../model/bytes.ts'
 import type { Entry, FileEntry, Metadata, Xattr } from '../model/entry.ts'
@@ -34,22 +35,24 @@ export type Scan = {
 type Found = { readonly path: ByteString; readonly stats: Stat }
 
 const RACY_NS = 1_000_000_000n
+/** So long at a time the thread is not given to others, such as a connection that is made meanwhile. */
+const TURN_MS = 5
 
 /**
  * Reads the tree below `root` (a latin1 path). What cannot be read is collected and named in one E_SOURCE_UNREADABLE;
  * a file that changes under the reader is E_SOURCE_CHANGED; a socket is E_SOCKET.
  */
-export function scanDirectory(root: ByteString, options: ScanOptions): Scan {
-  const { found, unreadable } = walk(root, options)
+export async function scanDirectory(root: ByteString, options: ScanOptions): Promise<Scan> {
+  const { found, unreadable } = await walk(root, options)
   if (unreadable.length > 0) throw cannotRead(root, unreadable)
   const digest = digestOf(found, options.hash)
   const newest = found.reduce((latest, { stats }) => (stats.ctimeNs > latest ? stats.ctimeNs : latest), 0n)
   const lasting = newest < BigInt(Date.now()) * 1_000_000n - RACY_NS
   if (digest === options.previous?.digest) return { digest, tree: undefined, facts: new Map(), lasting }
-  return { digest, lasting, ...readEntries(root, found, options) }
+  return { digest, lasting, ...(await readEntries(root, found, options)) }
 }
 
-function walk(root: ByteString, options: ScanOptions): { found: Found[]; unreadable: string[] } {
+async function walk(root: ByteString, options: ScanOptions): Promise<{ found: Found[]; unreadable: string[] }> {
   const found: Found[] = []
   const unreadable: string[] = []
   const stats = lstatOrThrow(root)
@@ -57,7 +60,9 @@ function walk(root: ByteString, options: ScanOptions): { found: Found[]; unreada
     throw new VarveError('E_SOURCE', `cannot read "${printable(root)}": it is no directory`)
   found.push({ path: byteString(''), stats })
   const pending: ByteString[] = [byteString('')]
+  let turn = performance.now()
   for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
+    turn = await inTurns(turn)
     const names = attempt(
       () => readdirSync(onDisk(join(root, directory)), { encoding: 'latin1' }),
       directory,
@@ -79,6 +84,12 @@ function walk(root: ByteString, options: ScanOptions): { found: Found[]; unreada
     if (found.length % 1024 === 0) options.onProgress?.({ entries: found.length, bytes: 0 })
   }
   return { found, unreadable }
+}
+
+async function inTurns(since: number): Promise<number> {
+  if (performance.now() - since < TURN_MS) return since
+  await others()
+  return performance.now()
 }
 
 function lstatOrThrow(root: ByteString): Stat {
@@ -103,11 +114,11 @@ function digestOf(found: readonly Found[], hash: ChangeHash): bigint {
   return state.digest()
 }
 
-function readEntries(
+async function readEntries(
   root: ByteString,
   found: readonly Found[],
   options: ScanOptions,
-): { tree: Tree; facts: Map<ByteString, FileFact> } {
+): Promise<{ tree: Tree; facts: Map<ByteString, FileFact> }> {
   const before = options.previous?.facts() ?? new Map<ByteString, FileFact>()
   const xattrs = readXattrs(
     root,
@@ -121,7 +132,9 @@ function readEntries(
   const unreadable: string[] = []
   const scratch = Buffer.allocUnsafe(CHUNK)
   let bytes = 0
+  let turn = performance.now()
   for (const { path, stats } of found) {
+    turn = await inTurns(turn)
     const known = xattrs.get(path) ?? []
     if (stats.kind === 'file') {
       const first = firsts.get(`${stats.dev}:${stats.ino}`) ?? path
@@ -225,11 +238,17 @@ function readFact(
     }
   }
   const hint = hash.stream()
+  const likely = before?.size === stats.size
   for (const chunk of readContents(root, path, stats, scratch)) {
-    sha.update(chunk)
     hint.update(chunk)
+    if (!likely) sha.update(chunk)
   }
-  return { ...fresh, xxh64: hint.digest(), sha256: sha.digest('hex') }
+  const xxh64 = hint.digest()
+  if (likely) {
+    if (before.xxh64 === xxh64) return { ...fresh, xxh64, sha256: before.sha256 }
+    for (const chunk of readContents(root, path, stats, scratch)) sha.update(chunk)
+  }
+  return { ...fresh, xxh64, sha256: sha.digest('hex') }
 }
 
 function isSame(a: FileFact, b: Omit<FileFact, 'xxh64' | 'sha256'>): boolean {

@@ -68,7 +68,7 @@ async function openTar(location: string, options: SourceOptions): Promise<Source
 }
 
 /** A bundle as https://github.com/opencontainers/runtime-spec/blob/v1.0.2/bundle.md has it. */
-function openBundle(location: string, options: SourceOptions): Source {
+async function openBundle(location: string, options: SourceOptions): Promise<Source> {
   const file = joinPath(location, 'config.json')
   const name = escapeControls(file)
   let config: string
@@ -104,11 +104,11 @@ function rootOf(config: string, { location, name }: { readonly location: string;
   return root
 }
 
-function openDirectory(location: string, config: string | undefined, options: SourceOptions): Source {
+async function openDirectory(location: string, config: string | undefined, options: SourceOptions): Promise<Source> {
   const root = realRoot(location)
   const name = `rootfs:${root}`
   const previous = options.reading(name)
-  const scan = scanDirectory(root, {
+  const scan = await scanDirectory(root, {
     hash: options.hash,
     previous,
     onWarning: options.onWarning,

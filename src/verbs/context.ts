@@ -80,10 +80,10 @@ export function spoolDirectoryOf(context: Context): string {
 }
 
 /** Connects and becomes root. Throws the errors of the transport and of the session. */
-export async function connect(host: HostRef, context: Context): Promise<Connected> {
+export async function connect(host: HostRef, context: Context, signal?: AbortSignal): Promise<Connected> {
   for (const path of [context.store, context.bundles]) checkHostPath(path)
   context.onEvent({ kind: 'step', step: 'connect' })
-  const transport = host.kind === 'local' ? connectLocal() : await overSsh(host, context)
+  const transport = host.kind === 'local' ? connectLocal() : await overSsh(host, context, signal)
   try {
     const { ask } = context
     const session = await openSession(transport, {
@@ -114,10 +114,73 @@ export async function connect(host: HostRef, context: Context): Promise<Connecte
   }
 }
 
+/** What a host said is good for so long; then it is asked again. */
+const SURVEY_MS = 10_000
+/** Who must be asked something waits for the work so long. A server waits two minutes for a login. */
+const QUESTION_MS = 60_000
+
+/**
+ * Connects, and asks what the host has, while some work is done; resolves when both are. Nobody is asked anything before the
+ * work is done, and where it fails, that is thrown and the connection is given up.
+ */
+export async function connectDuring(
+  work: Promise<unknown>,
+  { host, container }: { readonly host: HostRef; readonly container: ContainerName },
+  context: Context,
+): Promise<Connected> {
+  const { ask, onEvent } = context
+  const stop = new AbortController()
+  let late = false
+  const beside: Context = {
+    ...context,
+    onEvent: (event) => void (event.kind === 'step' || onEvent(event)),
+    ask:
+      ask &&
+      (async (question) => {
+        const asked = performance.now()
+        await work
+        late = performance.now() - asked > QUESTION_MS
+        return late ? undefined : ask(question)
+      }),
+  }
+  const asked = async (): Promise<Connected> => {
+    const connected = await connect(host, beside, stop.signal)
+    let first: Promise<Survey> | undefined = connected.survey(container)
+    first.catch(() => {}) // told where it is asked for
+    const until = performance.now() + SURVEY_MS
+    const survey: Connected['survey'] = async (of) => {
+      const known = of === container && performance.now() < until ? first : undefined
+      first = undefined
+      return known ?? connected.survey(of)
+    }
+    return { ...connected, survey }
+  }
+  const ahead = asked()
+  ahead.catch(() => {}) // told below, behind what the work has to tell
+  try {
+    await work
+  } catch (error) {
+    stop.abort()
+    void ahead.then((connected) => connected[Symbol.asyncDispose]()).catch(() => {})
+    throw error
+  }
+  onEvent({ kind: 'step', step: 'connect' })
+  try {
+    return await ahead
+  } catch (error) {
+    if (!late) throw error
+    return connect(host, context)
+  }
+}
+
 /** Loads ssh2 only where it is needed: it takes as long as all the rest of a command that changes nothing. */
-async function overSsh(host: HostRef & { kind: 'ssh' }, context: Context): Promise<Transport> {
+async function overSsh(
+  host: HostRef & { kind: 'ssh' },
+  context: Context,
+  signal: AbortSignal | undefined,
+): Promise<Transport> {
   const ssh = await import('../host/ssh.ts')
-  return ssh.connectSsh(host, sshOptions(context))
+  return ssh.connectSsh(host, { ...sshOptions(context), ...(signal === undefined ? {} : { signal }) })
 }
 
 function surveyText({ tools, trees }: Survey): string {

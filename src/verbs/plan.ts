@@ -5,13 +5,13 @@ import { withoutBigints } from '../bundle/document.ts'
 import { printable } from '../model/bytes.ts'
 import type { Step } from '../model/plan.ts'
 import type { Bundle } from './config.ts'
-import { connect, manifestOf, type Context } from './context.ts'
+import { connectDuring, manifestOf, type Context } from './context.ts'
 import { explain, type Cost } from './explain.ts'
 import { deltaOf } from './delta.ts'
 import { coresHere, paceFor } from './pace.ts'
 import { openOutput } from './pack.ts'
 import { changesOf, isCurrent, nowOf, plansFor, wantedOn, type ShipOptions } from './prepare.ts'
-import { readSource } from './read-source.ts'
+import { disposing, readSource } from './read-source.ts'
 import { Stopwatch, reportOf, type Report, type Shipped } from './report.ts'
 
 export type Planned = {
@@ -46,9 +46,11 @@ export async function plan(
 ): Promise<Planned> {
   const watch = new Stopwatch()
   using manifest = manifestOf(context)
-  await using source = await watch.time('scan', () => readSource(options.source, manifest, context))
+  const reading = watch.time('scan', () => readSource(options.source, manifest, context))
   await using pool = startPool(coresHere())
-  await using connected = await connect(options.target.host, context)
+  await using _ = disposing(reading)
+  await using connected = await connectDuring(reading, options.target, context)
+  const source = await reading
   const survey = await connected.survey(options.target.container)
   const at = { options, context, manifest, source, connected, survey, pool, now: nowOf(survey, options.target) }
   const { output } = options

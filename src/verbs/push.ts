@@ -7,7 +7,7 @@ import type { Survey } from '../host/survey.ts'
 import type { Upload } from '../host/upload.ts'
 import type { Plan } from '../model/plan.ts'
 import { CACHE_LIMIT } from './cache.ts'
-import { connect, manifestOf, type Context } from './context.ts'
+import { connectDuring, manifestOf, type Context } from './context.ts'
 import { activateOn, retrying, uploadTo, type MakeDelta } from './deliver.ts'
 import { deltaOf } from './delta.ts'
 import { coresHere, paceFor, paceOf } from './pace.ts'
@@ -24,7 +24,7 @@ import {
   type Wanted,
 } from './prepare.ts'
 import { keepPersisted } from './persist.ts'
-import { readSource } from './read-source.ts'
+import { disposing, readSource, type ReadSource } from './read-source.ts'
 import { Stopwatch, reportOf, type Report, type Shipped } from './report.ts'
 import { readyFor, runOn, unfinished, type RunOptions, type Started } from './run.ts'
 import { seenSize } from './stack.ts'
@@ -41,18 +41,22 @@ export type PushOptions = ShipOptions & {
 export async function push(options: PushOptions, context: Context): Promise<Report> {
   const watch = new Stopwatch()
   using manifest = manifestOf(context)
-  await using source = await watch.time('scan', () => readSource(options.source, manifest, context))
+  const reading = watch.time('scan', () => readSource(options.source, manifest, context))
+  await using _ = disposing(reading)
   await using pool = startPool(coresHere())
   const spent = { sent: 0, received: 0 }
-  return await retrying(context, (again) => pushOnce({ options, context: again, manifest, watch, source, pool }, spent))
+  return await retrying(context, (again) =>
+    pushOnce({ options, context: again, manifest, watch, pool }, reading, spent),
+  )
 }
 
 async function pushOnce(
-  given: Pick<At, 'options' | 'context' | 'manifest' | 'watch' | 'source' | 'pool'> & { readonly options: PushOptions },
+  given: Pick<At, 'options' | 'context' | 'manifest' | 'watch' | 'pool'> & { readonly options: PushOptions },
+  reading: Promise<ReadSource>,
   spent: { sent: number; received: number },
 ): Promise<Report> {
   const { options, context, manifest, watch } = given
-  await using opened = await connect(options.target.host, context)
+  await using opened = await connectDuring(reading, options.target, context)
   const before = { ...spent }
   const traffic = (): typeof spent => {
     const { sent, received } = opened.traffic()
@@ -61,7 +65,7 @@ async function pushOnce(
   const connected = { ...opened, traffic }
   try {
     const survey = await connected.survey(options.target.container)
-    const at: At = { ...given, connected, survey, now: nowOf(survey, options.target) }
+    const at: At = { ...given, source: await reading, connected, survey, now: nowOf(survey, options.target) }
     const wanted = await watch.time('plan', () => wantedOn(at))
     const restart = options.restart ?? unfinished(at.now, context)
     const { text, engine } = wanted.bundle

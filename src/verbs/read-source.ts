@@ -65,6 +65,16 @@ export async function readSource(ref: SourceRef, manifest: Manifest, context: Co
   }
 }
 
+/** Of a source that is still being read; one that cannot be read holds nothing. */
+export function disposing(reading: Promise<ReadSource>): AsyncDisposable {
+  return {
+    async [Symbol.asyncDispose]() {
+      const source = await reading.catch(() => undefined)
+      await source?.[Symbol.asyncDispose]()
+    },
+  }
+}
+
 async function readFlat(ref: FlatRef, manifest: Manifest, context: Context): Promise<ReadSource> {
   const source = await openSource(ref, {
     hash: await makeHasher(),

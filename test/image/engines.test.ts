@@ -312,7 +312,7 @@ describe('container:', () => {
     const ofDocker = ['.dockerenv', 'dev/console', 'etc/hostname', 'etc/hosts', 'etc/mtab', 'etc/resolv.conf']
     expect(changed).toEqual([...ofDocker, 'bin/id', 'd/x', 'd/y', 'etc/passwd', 'new', 'ready'].toSorted())
     // what the kernel shows of it, to the second: all that an export tells of what is new
-    const merged = scan(inspect('live', '{{.GraphDriver.Data.MergedDir}}'))
+    const merged = await scan(inspect('live', '{{.GraphDriver.Data.MergedDir}}'))
     expect(seen(source).entries.map(wholeSeconds)).toEqual(merged.entries.map(wholeSeconds))
     for (const entry of own!.tree().entries)
       if (entry.kind === 'file') expect(sha256(await bytesOf(source.contents(entry)))).toBe(entry.sha256)
@@ -412,10 +412,9 @@ describe('container:', () => {
   })
 })
 
-function scan(directory: string): Tree {
-  return (
-    scanDirectory(byteString(directory), { hash, previous: undefined, onWarning: () => {} }).tree ?? { entries: [] }
-  )
+async function scan(directory: string): Promise<Tree> {
+  const { tree } = await scanDirectory(byteString(directory), { hash, previous: undefined, onWarning: () => {} })
+  return tree ?? { entries: [] }
 }
 function wholeSeconds(entry: Entry): Entry {
   // no engine exports the root

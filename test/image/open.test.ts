@@ -25,8 +25,8 @@ beforeAll(async () => {
 })
 afterAll(() => images[Symbol.dispose]())
 
-function scan(directory: string): Tree {
-  const { tree } = scanDirectory(byteString(directory), { hash, previous: undefined, onWarning: () => {} })
+async function scan(directory: string): Promise<Tree> {
+  const { tree } = await scanDirectory(byteString(directory), { hash, previous: undefined, onWarning: () => {} })
   return tree ?? { entries: [] }
 }
 const flat = (): Tree => flatten(whole.trees)
@@ -36,14 +36,15 @@ function timed(entry: Entry, ours: Entry | undefined): Entry {
 }
 
 describe('openImage() and flatten()', () => {
-  test('agree with umoci, entry by entry', () => {
+  test('agree with umoci, entry by entry', async () => {
     const ours = new Map(flat().entries.map((entry) => [entry.path, entry]))
-    const theirs = scan(images.path('bundle/rootfs')).entries.map((entry) => timed(entry, ours.get(entry.path)))
+    const unpacked = await scan(images.path('bundle/rootfs'))
+    const theirs = unpacked.entries.map((entry) => timed(entry, ours.get(entry.path)))
     expect(theirs.filter(({ path, mtimeNs }) => ours.get(path)?.mtimeNs === 0n && mtimeNs === 0n).map(({ path }) => path)).toEqual(['', 'deep', 'deep/er', 'many']) // prettier-ignore
     expect(flat().entries).toEqual(theirs)
     expect(theirs.length).toBeGreaterThan(30)
   })
-  test('agree with an overlay mount of the settled layers', () => {
+  test('agree with an overlay mount of the settled layers', async () => {
     const lowers = whole.trees.map((tree, i) => {
       const directory = join(images.directory, `lower-${i}`)
       mkdirSync(directory)
@@ -53,7 +54,8 @@ describe('openImage() and flatten()', () => {
     mkdirSync(join(images.directory, 'mounted'))
     const words = ['-t', 'overlay', '-o', `lowerdir=${lowers.toReversed().join(':')}`, 'varve-image', 'mounted']
     execFileSync('mount', words, { cwd: images.directory })
-    expect(scan(join(images.directory, 'mounted')).entries.map((entry) => wholeSeconds(entry))).toEqual(
+    const mounted = await scan(join(images.directory, 'mounted'))
+    expect(mounted.entries.map((entry) => wholeSeconds(entry))).toEqual(
       flat().entries.map((entry) => wholeSeconds(entry)),
     )
   })

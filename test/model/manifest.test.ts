@@ -31,7 +31,11 @@ test.each([['dash'], ['bash', '--posix'], ['busybox', 'ash']])(
     // BusyBox's own applets know whole seconds, and its xargs cuts paths of some thousand bytes
     if (shell[0] === 'busybox')
       execFileSync('sh', ['-c', 'rm -r "$0/deep"; find "$0" -exec touch -h -d @1600000000 {} +', join(work, 'odd')])
-    const { tree } = scanDirectory(byteString(join(work, 'odd')), { hash, previous: undefined, onWarning: () => {} })
+    const { tree } = await scanDirectory(byteString(join(work, 'odd')), {
+      hash,
+      previous: undefined,
+      onWarning: () => {},
+    })
     const own = [...encodeManifest(tree ?? { entries: [] })].join('')
     const script = `. ${runtime('prelude')}; . ${runtime('manifest')}; write_manifest "$5"`
     const theirs = execFileSync(

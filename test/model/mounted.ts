@@ -12,7 +12,7 @@ import { contentsOf, sha256 } from './layers.ts'
 
 export type Mounts = Disposable & {
   /** What a mount of layers with contents of `contentsOf` shows. */
-  readonly show: (layers: readonly Tree[]) => Tree | undefined
+  readonly show: (layers: readonly Tree[]) => Promise<Tree | undefined>
 }
 
 /** Needs root. */
@@ -23,7 +23,7 @@ export async function startMounts(): Promise<Mounts> {
   const hash = await makeHasher()
   let run = 0
   return {
-    show(layers) {
+    async show(layers) {
       const at = join(work, `${run++}`)
       mkdirSync(join(at, 'empty'), { recursive: true })
       layers.forEach((layer, i) => writeTree(join(at, `${i}`), layer, (file) => texts.get(file.sha256) ?? ''))
@@ -34,7 +34,7 @@ export async function startMounts(): Promise<Mounts> {
       execFileSync('mount', [...words, join(at, 'm')])
       try {
         const options = { hash, previous: undefined, onWarning: () => {} }
-        return scanDirectory(byteString(join(at, 'm')), options).tree
+        return (await scanDirectory(byteString(join(at, 'm')), options)).tree
       } finally {
         execFileSync('umount', [join(at, 'm')])
         rmSync(at, { recursive: true })

@@ -140,19 +140,19 @@ describe('flatten() is what the kernel mounts', () => {
   beforeAll(async () => void (mounts = await startMounts()))
   afterAll(() => mounts[Symbol.dispose]())
 
-  test('of generated layers', () => {
-    fc.assert(
-      fc.property(anyLayers.map(settleLayers), (layers) => {
-        expect(mounts.show(layers)).toEqual(flatten(layers))
+  test('of generated layers', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyLayers.map(settleLayers), async (layers) => {
+        expect(await mounts.show(layers)).toEqual(flatten(layers))
       }),
       { numRuns: 60 },
     )
   })
 
-  test('of layers of which repeated ones are left out', () => {
-    fc.assert(
-      fc.property(repeated, (layers) => {
-        expect(mounts.show(once(layers))).toEqual(flatten(layers))
+  test('of layers of which repeated ones are left out', async () => {
+    await fc.assert(
+      fc.asyncProperty(repeated, async (layers) => {
+        expect(await mounts.show(once(layers))).toEqual(flatten(layers))
       }),
       { numRuns: 40 },
     )

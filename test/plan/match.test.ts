@@ -117,10 +117,10 @@ describe('residual()', () => {
     test.each([
       ['derived', derived],
       ['unrelated', unrelated],
-    ])('for a target that is %s', (_, pairs) => {
-      fc.assert(
-        fc.property(pairs, ({ stack, target }) => {
-          expect(mounts.show(over(stack, residual(target, flatten(stack))))).toEqual(target)
+    ])('for a target that is %s', async (_, pairs) => {
+      await fc.assert(
+        fc.asyncProperty(pairs, async ({ stack, target }) => {
+          expect(await mounts.show(over(stack, residual(target, flatten(stack))))).toEqual(target)
         }),
         { numRuns: 40 },
       )

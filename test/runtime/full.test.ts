@@ -52,7 +52,10 @@ const leave = {
 const room = (): Buffer => resize('size=64m,nr_inodes=100000')
 
 /** What must have failed for the test to mean something. */
-const inReceive = ['note the intent', 'unpack the delta', 'verify the tree']
+const inReceive = {
+  blocks: ['note the intent', 'unpack the delta', 'verify the tree'],
+  inodes: ['note the intent', 'unpack the delta', 'join what is new'],
+}
 const inActivate = {
   copy: { blocks: ['copy the root filesystem'], inodes: ['copy the root filesystem'] },
   overlay: {
@@ -91,7 +94,7 @@ describe.each(kinds)('a store short of $what', ({ what, code, says, steps }) => 
           expect(readdirSync(join(bench.store, `c/app/bundle/${number++}`))).toEqual([])
         if (tree === 'sent') rmSync(join(bench.store, 'tree', delta.tree), { recursive: true, force: true })
       }
-      expect([...actions]).toEqual(expect.arrayContaining(tree === 'sent' ? inReceive : inActivate[rootfs][what]))
+      expect([...actions]).toEqual(expect.arrayContaining(tree === 'sent' ? inReceive[what] : inActivate[rootfs][what]))
     },
   )
 

@@ -47,7 +47,7 @@ export interface Delta {
 }
 
 export async function readTree(directory: string): Promise<Tree> {
-  const { tree } = scanDirectory(byteString(directory), {
+  const { tree } = await scanDirectory(byteString(directory), {
     hash: await makeHasher(),
     previous: undefined,
     onWarning: () => {},
