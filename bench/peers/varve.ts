@@ -50,6 +50,8 @@ async function prepare({ pair, host, shared, work }: Place, cache: 'kept' | 'los
     async reset(link) {
       await inHost(host, `${UNMOUNT}; rm -rf /var/lib/varve/* /var/lib/machines`)
       await finished(`${TAR} -xf ${first}/store.tar -C ${host.path('/var/lib')} && rm -rf ${state}`)
+      // the host knows of its files what it knows after a push: the archive gave them other inodes
+      await varveData(['verify', host.alias, '-F', host.sshConfig, '--state-dir', join(work, 'aside')])
       if (cache === 'lost') return
       await finished(`cp -a ${first}/state ${state}`)
       using manifest = openManifest(state)

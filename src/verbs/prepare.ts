@@ -6,7 +6,7 @@ import { whole } from '../delta/ways.ts'
 import type { Container, Generation, Survey } from '../host/survey.ts'
 import { escapeControls } from '../model/bytes.ts'
 import type { SourceRef, Target } from '../model/names.ts'
-import type { Changes, Plan, Step } from '../model/plan.ts'
+import type { Changes, Plan, Reference, Step } from '../model/plan.ts'
 import { keepsVolume } from '../model/service.ts'
 import { filesOf, type Tree } from '../model/tree.ts'
 import { checkDevices } from '../plan/devices.ts'
@@ -165,8 +165,8 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse: Reuse = 'all'):
       lacking.length > 0 && others.length > 0 ? at.manifest.find(lacking, others) : new Map<string, never>()
     const made = makePlan({ target: { id: layer.id, tree }, base, elsewhere, stacked: wanted.layers.length > 1 })
     const likely = [...new Set([...(baseId === undefined ? [] : [baseId]), ...stack, ...others])].slice(0, MOST_TREES)
-    const plan =
-      reuse === 'all' && !at.connected.direct ? await referring(made, treesOf(likely, held, at.manifest), at) : made
+    const near = likely.filter((id) => id === baseId || stack.includes(id))
+    const plan = reuse === 'all' && !at.connected.direct ? await referring(made, [near, likely], held, at) : made
     // by the time that the next one is unpacked the host has this one
     held.push(layer.id)
     at.context.onEvent({ kind: 'detail', message: planText(plan) })
@@ -180,12 +180,22 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse: Reuse = 'all'):
 }
 
 /** By names first; what names do not tell for sure, by sketches of contents that are kept here. */
-async function referring(plan: Plan, trees: readonly Known[], at: Asked): Promise<Plan> {
-  const named = withReferences(plan, trees, {
-    atHand: (of) => at.manifest.contents.has(of) || at.olds?.(of) !== undefined,
-    below: (of) => at.source.below?.(of) !== undefined,
-    signable: (reference) => isSignable(reference, at.survey),
-  })
+async function referring(
+  plan: Plan,
+  [near, likely]: readonly [readonly string[], readonly string[]],
+  held: readonly string[],
+  at: Asked,
+): Promise<Plan> {
+  const usable = {
+    atHand: (of: string): boolean => at.manifest.contents.has(of) || at.olds?.(of) !== undefined,
+    below: (of: string): boolean => at.source.below?.(of) !== undefined,
+    signable: (reference: Reference): boolean => isSignable(reference, at.survey),
+  }
+  const changed = withReferences(plan, treesOf(near, held, at.manifest), usable)
+  // what was there under its name is in no need of a search through all trees, which are slow to read
+  if (filesToSketch(changed).length === 0) return changed
+  const trees = treesOf(likely, held, at.manifest)
+  const named = withReferences(plan, trees, usable)
   const files = filesToSketch(named)
   if (files.length === 0) return named
   const old = at.manifest.contents.sketches(trees.flatMap(({ tree }) => filesOf(tree)).map(({ sha256: of }) => of))
