@@ -44,6 +44,8 @@ export type Tools = {
       | 'python3'
       | 'dd'
       | 'signatures'
+      /** Bytes may follow a request, and another request them. */
+      | 'inline'
       | 'runc'
       | 'crun'
       | 'podman'

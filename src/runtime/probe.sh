@@ -19,6 +19,8 @@ verb_probe() {
   if [ "$(printf "$word" | xz -dc 2>/dev/null)" = hello ]; then flags=$flags,xz_x86; fi
   # words are little-endian here, and od can tell them
   if has gzip && [ "$(printf '\001\000\000\000' | od -An -tu4 2>/dev/null | tr -d ' ')" = 1 ]; then flags=$flags,signatures; fi
+  # what is read of a stream ends where it should, so that a request may follow
+  if [ "$(printf 'ab\n' | { head -c 1 >/dev/null && cat; })" = b ]; then flags=$flags,inline; fi
   at=$store
   while [ ! -d "$at" ]; do at=$(dirname "$at"); done
   say filesystem "$(stat -f -c %T "$at" 2>/dev/null)"

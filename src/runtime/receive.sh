@@ -2,18 +2,20 @@
 
 # receive TREE BASE SPOOL SIZE SHA256 CODEC RAW [SIZE:RAW ...]: a hash-correct tree/TREE afterwards. Behind the delta's
 # first tar there is a zstd frame for each SIZE:RAW, which is decoded with the files that stage/r1, r2 ... name before it.
-# With "fossil" as SPOOL the delta is a part of the fossil that runs.
+# With "fossil" as SPOOL the delta is a part of the fossil that runs; with "inline" it follows in frames, behind a last word "stream".
 # receive TREE BASE stream: the same of a plain tar on standard input, from a client on this machine.
 verb_receive() {
   tree=$1 base=$2 spool=$3
   need_id "$tree"
   if [ "$spool" != stream ]; then
     size=$4 sum=$5 codec=$6 raw=$7
-    need_id "$sum" && { [ "$spool" = fossil ] || need_id "$spool"; } && need_number "$size" && need_number "$raw"
+    need_id "$sum" && { [ "$spool" = fossil ] || [ "$spool" = inline ] || need_id "$spool"; } && need_number "$size" && need_number "$raw"
     for part in $(printf %s "${codec%+same}" | tr , ' '); do need_number "${part#*:}"; done
     shift 7
-    frames=$* first=$size
-    for frame in $frames; do
+    frames='' first=$size
+    for frame; do
+      [ "$frame" != stream ] || continue
+      frames="$frames $frame"
       need_number "${frame%:*}" && need_number "${frame#*:}"
       first=$((first - ${frame%:*}))
     done
@@ -67,13 +69,13 @@ verb_receive() {
   drop_spool
 }
 
-drop_spool() { [ "$spool" = stream ] || [ "$spool" = fossil ] || rm -f "$login_home/.cache/varve/spool/$spool"; }
+drop_spool() { ! is_id "$spool" || rm -f "$login_home/.cache/varve/spool/$spool"; }
 
 # The spool is the login user's: what counts is root's own copy, hashed after it was made. Root's spool needs no copy.
 take_delta() {
-  if [ "$spool" = fossil ]; then
+  if ! is_id "$spool"; then
     delta=$store/in/delta
-    fossil_part "$fossil_left" "$size" >"$delta" 2>"$store/tx/err" || die_of 'copy the delta'
+    if [ "$spool" = fossil ]; then fossil_part "$fossil_left" "$size"; else cat; fi >"$delta" 2>"$store/tx/err" || die_of 'copy the delta'
     [ "$(sha256_of "$delta")" = "$sum" ] || die E_HASH 'cannot take the delta: its SHA-256 is wrong'
     return 0
   fi

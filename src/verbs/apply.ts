@@ -8,7 +8,7 @@ import { ENGINES, type Engine } from '../model/engine.ts'
 import { hostText, type Target } from '../model/names.ts'
 import { sha256 } from '../store/hash.ts'
 import { checkTools, connect, manifestOf, type Context } from './context.ts'
-import { activateOn, retrying, uploadTo } from './deliver.ts'
+import { activateOn, askReceive, retrying, uploadTo } from './deliver.ts'
 import { nowOf } from './prepare.ts'
 import { readyFor, runOn, unfinished, type RunOptions, type Started } from './run.ts'
 
@@ -72,9 +72,10 @@ async function applyOnce(at: ApplyOptions, context: Context, spent: Spent): Prom
       if (survey.trees.includes(delta.tree)) continue
       context.onEvent({ kind: 'step', step: 'send' })
       const make = async (): Promise<AsyncIterable<Uint8Array>> => piece(file, parts.deltas[i] ?? 0, delta.size)
-      const spooled = await uploadTo({ connected, manifest, context }, { ...delta, make })
-      if (spooled.sha256 !== delta.sha256) throw damaged(at.file)
-      await connected.session.ask(['receive', delta.tree, delta.base ?? '-', spooled.name, String(delta.size), delta.sha256, delta.codec, String(delta.raw), ...delta.frames.map(({ size, raw }) => `${size}:${raw}`)]) // prettier-ignore
+      const delivered = await uploadTo({ connected, survey, manifest, context }, { ...delta, make })
+      if (delivered.sha256 !== delta.sha256) throw damaged(at.file)
+      const frames = delta.frames.map(({ size, raw }) => `${size}:${raw}`)
+      await askReceive(connected, delta, delivered, [delta.codec, String(delta.raw), ...frames])
     }
     context.onEvent({ kind: 'step', step: 'apply' })
     generation = now.container?.next ?? 1

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { VarveError, hasCode } from '../errors.ts'
 import type { Upload } from '../host/upload.ts'
 import { hostText } from '../model/names.ts'
+import { sha256 } from '../store/hash.ts'
 import type { Upload as Begun } from '../store/uploads.ts'
 import type { Connected, Context } from './context.ts'
 import type { Asked, Now } from './prepare.ts'
@@ -40,21 +41,36 @@ function remembering(ask: Context['ask']): (tries: number) => Context['ask'] {
 /** Gives a delta's bytes, anew each time; `note` remembers what it was made with, should the connection be lost. */
 export type MakeDelta = (begun: Begun, note: (madeWith: string) => void) => Promise<AsyncIterable<Uint8Array>>
 
+/** A delta on its way: in the host's spool, or so small that it goes along with the request to take it. */
+export type Delivered = Upload & { readonly bytes?: Buffer }
+
+/** More is spooled: what is lost with a connection is sent again, and sudo may log what goes through it. */
+const MOST_INLINE = 1 << 16
+
 /** Spools a delta on the host, going on with what a push that was cut left there. */
 export async function uploadTo(
-  { connected, manifest, context }: Pick<Asked, 'connected' | 'manifest' | 'context'>,
+  { connected, survey, manifest, context }: Pick<Asked, 'connected' | 'survey' | 'manifest' | 'context'>,
   delta: {
     readonly tree: string
     readonly base: string | undefined
     readonly make: MakeDelta
   },
-): Promise<Upload> {
+): Promise<Delivered> {
   const { uploads } = manifest
   const [host, what] = [hostText(connected.host), `${delta.tree} ${delta.base ?? '-'}`]
   const file = uploads.begin(host, what)
   const note = (madeWith: string): void => uploads.note(host, what, madeWith)
+  let chunks = await delta.make(file, note)
+  if (survey.tools.has('inline') && file.begun.length === 0 && context.bytesPerSecond === undefined) {
+    const { bytes, rest } = await beginning(chunks)
+    if (rest === undefined) {
+      uploads.end(host, what)
+      return { name: 'inline', size: bytes.length, sha256: sha256(bytes), resumed: 0, bytesPerSecond: undefined, bytes }
+    }
+    chunks = rest
+  }
   const upload =
-    (await connected.session.upload(await delta.make(file, note), file)) ??
+    (await connected.session.upload(chunks, file)) ??
     (await connected.session.upload(await delta.make({ ...file, madeWith: '' }, note), { ...file, begun: [] }))
   if (upload === undefined) throw new VarveError('E_BUG', 'cannot send the delta: it was refused')
   uploads.end(host, what)
@@ -65,6 +81,37 @@ export async function uploadTo(
       message: `${upload.resumed} of ${upload.size} bytes were there from a push that was cut`,
     })
   return upload
+}
+
+/** All of it where it is small; else also what gives all of it. */
+async function beginning(
+  chunks: AsyncIterable<Uint8Array>,
+): Promise<{ readonly bytes: Buffer; readonly rest: AsyncIterable<Uint8Array> | undefined }> {
+  const iterator = chunks[Symbol.asyncIterator]()
+  const read: Uint8Array[] = []
+  for (let size = 0; size <= MOST_INLINE;) {
+    const { value, done } = await iterator.next()
+    if (done === true) return { bytes: Buffer.concat(read), rest: undefined }
+    read.push(value)
+    size += value.length
+  }
+  const rest = async function* (): AsyncGenerator<Uint8Array> {
+    yield* read
+    yield* { [Symbol.asyncIterator]: () => iterator }
+  }
+  return { bytes: Buffer.alloc(0), rest: rest() }
+}
+
+/** Asks the host to make the tree of what was delivered; `words` tell how it is packed. */
+export async function askReceive(
+  { session }: Connected,
+  { tree, base }: { readonly tree: string; readonly base: string | undefined },
+  { name, size, sha256: sum, bytes }: Delivered,
+  words: readonly string[],
+): Promise<void> {
+  const request = ['receive', tree, base ?? '-', name, String(size), sum, ...words]
+  if (bytes === undefined) await session.ask(request)
+  else await session.ask([...request, 'stream'], Buffer.concat([Buffer.from(`${size}\n`), bytes, Buffer.from('0\n')]))
 }
 
 type Activation = {

@@ -4,11 +4,10 @@ import type { Pace } from '../delta/effort.ts'
 import type { Encoded } from '../delta/encode.ts'
 import { startPool } from '../delta/pool.ts'
 import type { Survey } from '../host/survey.ts'
-import type { Upload } from '../host/upload.ts'
 import type { Plan } from '../model/plan.ts'
 import { CACHE_LIMIT } from './cache.ts'
 import { connectDuring, manifestOf, type Context } from './context.ts'
-import { activateOn, retrying, uploadTo, type MakeDelta } from './deliver.ts'
+import { activateOn, askReceive, retrying, uploadTo, type MakeDelta } from './deliver.ts'
 import { deltaOf } from './delta.ts'
 import { coresHere, paceFor, paceOf } from './pace.ts'
 import {
@@ -113,25 +112,28 @@ async function ship(wanted: Wanted, number: number, at: At): Promise<Done> {
   // a tree that is not built in this push is read before the switch; a damaged one is set aside
   const read = held.map((layer) => at.connected.session.ask(['repair', layer.id]))
   await at.watch.time('apply', () => Promise.all(read))
-  const shipped = await send(wanted, at)
-  at.context.onEvent({ kind: 'step', step: 'apply' })
+  const done = { wanted, changes, generation: number }
+  const { shipped, switched } = await send(wanted, number, at)
   try {
-    await at.watch.time('apply', () => activate(wanted, number, at))
-    return { wanted, shipped, changes, generation: number }
+    await at.watch.time('apply', () => switched)
+    return { ...done, shipped }
   } catch (error) {
     if (!hasCode(error, 'E_BASE_MISSING')) throw error
-    const again = await send(wanted, { ...at, survey: await at.connected.survey(at.options.target.container) })
-    await at.watch.time('apply', () => activate(wanted, number, at))
-    return { wanted, shipped: [...shipped, ...again], changes, generation: number }
+    const again = { ...at, survey: await at.connected.survey(at.options.target.container) }
+    const second = await send(wanted, number, again)
+    await at.watch.time('apply', () => second.switched)
+    return { ...done, shipped: [...shipped, ...second.shipped] }
   }
 }
 
+type Sent = { readonly shipped: Shipped[]; readonly switched: Promise<void> }
+
 /** Sends what the host lacks; where that does not make the trees, again, relying on less each time. */
-async function send(wanted: Wanted, at: At): Promise<Shipped[]> {
+async function send(wanted: Wanted, number: number, at: At): Promise<Sent> {
   let now = at
   for (let reuse: Reuse = 'all'; ;) {
     try {
-      return await sendOnce(wanted, now, reuse)
+      return await sendOnce(wanted, now, { reuse, number })
     } catch (error) {
       if (reuse === 'nothing' || !(hasCode(error, 'E_BASE_MISSING') || hasCode(error, 'E_HASH'))) throw error
       reuse = reuse === 'all' && error.code === 'E_HASH' ? 'whole' : 'nothing'
@@ -145,7 +147,7 @@ async function send(wanted: Wanted, at: At): Promise<Shipped[]> {
   }
 }
 
-async function sendOnce(wanted: Wanted, at: At, reuse: Reuse): Promise<Shipped[]> {
+async function sendOnce(wanted: Wanted, at: At, { reuse, number }: { reuse: Reuse; number: number }): Promise<Sent> {
   at.context.onEvent({ kind: 'step', step: 'plan' })
   const shipments = await at.watch.time('plan', () => plansFor(wanted, at, reuse))
   checkSpace(
@@ -162,10 +164,16 @@ async function sendOnce(wanted: Wanted, at: At, reuse: Reuse): Promise<Shipped[]
     shipped.push({ plan: shipment.plan, delta })
   }
   at.context.onEvent({ kind: 'step', step: 'apply' })
-  await at.watch.time('apply', async () => {
+  const { persist, unpersist } = at.options
+  const allTaken = async (): Promise<void> => {
     for (const taken of received) await taken
-  })
-  return shipped
+  }
+  if (persist.length > 0 || unpersist.length > 0) await at.watch.time('apply', allTaken)
+  // asked in the same round trip: where a tree does not come to be, the host does not switch
+  const switched = activate(wanted, number, at)
+  switched.catch(() => {})
+  await at.watch.time('apply', allTaken)
+  return { shipped, switched }
 }
 
 /** While the host takes one layer, the next is on its way. */
@@ -191,12 +199,11 @@ async function sendLayer(
     return delta.chunks
   }
   const upload = await at.watch.time('transfer', () => uploadTo(at, { tree: plan.tree, base: plan.base, make }))
-  return { delta: upload.size, taken: session.ask([...receive, ...receiveWords(upload, delta as Encoded)]) }
+  return { delta: upload.size, taken: askReceive(at.connected, plan, upload, receiveWords(delta as Encoded)) }
 }
 
-function receiveWords({ name, size, sha256 }: Upload, { codec, raw, frames }: Encoded): string[] {
-  const behind = frames().map((frame) => `${frame.size}:${frame.raw}`)
-  return [name, String(size), sha256, codec(), String(raw()), ...behind]
+function receiveWords({ codec, raw, frames }: Encoded): string[] {
+  return [codec(), String(raw()), ...frames().map((frame) => `${frame.size}:${frame.raw}`)]
 }
 
 async function activate(wanted: Wanted, number: number, at: At): Promise<void> {
