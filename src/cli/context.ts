@@ -99,9 +99,12 @@ async function ask(process: NodeJS.Process, { kind, prompt }: Question): Promise
   try {
     return await new Promise<string | undefined>((resolve) => {
       lines.once('line', resolve)
-      lines.once('close', () => resolve(undefined))
+      const ended = (): void => resolve(undefined)
+      lines.once('close', ended)
+      // no answer then, not even none: the signal ends it all
       lines.once('SIGINT', () => {
-        resolve(undefined)
+        lines.off('close', ended).close()
+        if (hidden) process.stderr.write('\n')
         process.kill(process.pid, 'SIGINT')
       })
     })

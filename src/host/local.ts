@@ -1,12 +1,22 @@
 // Runs commands on this machine as if it were a host: the same command lines, without SSH.
 import { spawn } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Channel, Transport } from './transport.ts'
 
+const GOODBYE_MS = 2000
+
 export function connectLocal(): Transport {
+  const exits: Promise<unknown>[] = []
   return {
-    exec: async (command) => start(command),
+    exec: async (command) => {
+      const channel = start(command)
+      exits.push(channel.exit)
+      return channel
+    },
     traffic: () => ({ sent: 0, received: 0 }),
-    [Symbol.asyncDispose]: async () => {},
+    [Symbol.asyncDispose]: async () => {
+      await Promise.race([Promise.all(exits), sleep(GOODBYE_MS, undefined, { ref: false })])
+    },
   }
 }
 

@@ -88,11 +88,10 @@ export async function openSession(transport: Transport, options: SessionOptions)
       return { stdin: channel.stdin, stdout: reader.rest(), stderr: channel.stderr, exit: channel.exit }
     },
     roundTrips: () => roundTrips,
+    // the runtime ends with its input; every answer was there before, so nothing is to be waited for
     async [Symbol.asyncDispose]() {
       channel.stdin.end()
       channel.stdout.resume()
-      await Promise.race([channel.exit, new Promise((resolve) => setTimeout(resolve, 2000).unref())])
-      channel.close()
     },
   }
 }

@@ -286,8 +286,9 @@ function transport(label: string, clients: readonly Client[], socket: Socket): T
     [Symbol.asyncDispose]: async () => {
       for (const one of clients.toReversed()) one.end()
       const patience = AbortSignal.timeout(GOODBYE_MS)
-      if (!socket.destroyed) await once(socket, 'close', { signal: patience }).catch(() => undefined)
-      socket.destroy()
+      // said is enough: that the host closes its end as well would cost a round trip
+      if (!socket.destroyed && !socket.writableFinished) await once(socket, 'finish', { signal: patience }).catch(() => socket.destroy()) // prettier-ignore
+      socket.unref()
     },
   }
 }
