@@ -2,7 +2,7 @@
 import { parseConfig } from '../image/config.ts'
 import { asList, asObject, asOptionalText, asText, asTexts, type JsonObject } from '../image/json.ts'
 import { digestOf } from '../image/manifest.ts'
-import { mustSuit, type Image, type ImageOptions } from '../image/open.ts'
+import { mustSuit, type Image, type ImageOptions, type StoredImage } from '../image/open.ts'
 import { SavedLayers, type Save } from './saved.ts'
 
 export type EngineOptions = ImageOptions & {
@@ -17,12 +17,14 @@ export type Described = {
   /** Text by the image specification. */
   readonly config: Uint8Array
   readonly save: Save
+  /** See Image. */
+  readonly stored?: (() => Promise<readonly StoredImage[]>) | undefined
 }
 
 const LAYER = 'application/vnd.docker.image.rootfs.diff.tar'
 
 /** Throws the codes of parseConfig, and E_PLATFORM. */
-export function describedImage({ name, config, save }: Described, options: EngineOptions): Image {
+export function describedImage({ name, config, save, stored }: Described, options: EngineOptions): Image {
   const { text, platform, diffIds, commands } = parseConfig(config, `the config of "${name}"`)
   mustSuit(platform, { name, byPlatform: false }, options.platform)
   const { spoolDirectory, limits, onProgress } = options
@@ -48,6 +50,7 @@ export function describedImage({ name, config, save }: Described, options: Engin
       open: () => saved.open(diffId),
     })),
     expect: (wanted) => saved.expect(wanted),
+    ...(stored === undefined ? {} : { stored }),
     [Symbol.asyncDispose]: () => saved[Symbol.asyncDispose](),
   }
 }
@@ -81,6 +84,6 @@ export function historyOf(answer: unknown, image: JsonObject, what: string): Jso
     .toReversed()
 }
 
-function layersOf(image: JsonObject, what: string): readonly string[] {
+export function layersOf(image: JsonObject, what: string): readonly string[] {
   return asTexts(asObject(image['RootFS'] ?? {}, what)['Layers'], `the layers of ${what}`)
 }

@@ -116,7 +116,7 @@ export class SavedLayers implements AsyncDisposable {
 }
 
 /** https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md has the other files' names. */
-function mayBeLayer({ kind, sparse, path }: TarMember): boolean {
+export function mayBeLayer({ kind, sparse, path }: TarMember): boolean {
   return (
     kind === 'file' &&
     sparse === undefined &&

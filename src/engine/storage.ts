@@ -1,11 +1,12 @@
 // Images of podman and buildah in their storage on this machine, by whichever of their commands is there.
 import { VarveError, hasCode } from '../errors.ts'
 import type { Environment } from '../image/credentials.ts'
-import { asList, asObject, asText, parseJson, parseObject } from '../image/json.ts'
-import type { Image } from '../image/open.ts'
+import { asList, asObject, asText, parseJson, parseObject, type JsonObject } from '../image/json.ts'
+import type { Image, StoredImage } from '../image/open.ts'
 import { escapeControls } from '../model/bytes.ts'
 import { configOf, describedImage, type EngineOptions } from './described.ts'
 import { isImageName } from './docker.ts'
+import { MOST_ASKED, storedImage } from './stored.ts'
 import { answerOf, outputByFile, outputOf, type Words } from './tool.ts'
 
 type Tool = {
@@ -14,6 +15,8 @@ type Tool = {
   readonly config: (answer: Buffer, what: string) => Uint8Array
   /** Writes the image as `docker save` does. */
   readonly save: (ref: string, options: EngineOptions) => AsyncIterable<Uint8Array>
+  /** What else is in the storage; the answer is of the source. */
+  readonly stored?: (answer: Buffer, options: EngineOptions) => Promise<StoredImage[]>
 }
 
 const STDOUT = 'docker-archive:/dev/stdout'
@@ -26,8 +29,8 @@ const TOOLS: readonly Tool[] = [
       const history = asList(image['History'], what).map((item) => asObject(item, what))
       return configOf(image, history, what)
     },
-    save: (ref, { environment }) =>
-      outputOf(['podman', 'image', 'save', '--quiet', '--format', 'docker-archive', ref], environment),
+    save: savePodman,
+    stored: storedByPodman,
   },
   {
     inspect: (ref) => ['buildah', 'inspect', '--type', 'image', ref],
@@ -58,12 +61,32 @@ export async function openStorageImage(location: string, options: EngineOptions)
     const answer = await inspect(tool.inspect(location), name, environment)
     if (answer === undefined) continue
     const save = async (): Promise<AsyncIterable<Uint8Array>> => tool.save(location, options)
-    return describedImage({ name, config: tool.config(answer, what), save }, options)
+    const { stored } = tool
+    const beside = stored && (() => stored(answer, options))
+    return describedImage({ name, config: tool.config(answer, what), save, stored: beside }, options)
   }
   const needed = elsewhere === '' ? 'podman, buildah or skopeo' : 'skopeo'
   throw new VarveError('E_TOOL', `cannot read "${name}": ${needed} is needed for it, and not there`, {
     hint: 'sudo apt-get install skopeo',
   })
+}
+
+function savePodman(ref: string, { environment }: EngineOptions): AsyncIterable<Uint8Array> {
+  return outputOf(['podman', 'image', 'save', '--quiet', '--format', 'docker-archive', ref], environment)
+}
+
+async function storedByPodman(inspected: Buffer, options: EngineOptions): Promise<StoredImage[]> {
+  const { environment } = options
+  const what = 'what podman says of its images'
+  const list = (answer: Buffer): JsonObject[] => asList(parseJson(answer, what), what).map((image) => asObject(image, what)) // prettier-ignore
+  const listed = (await answerOf(['podman', 'image', 'ls', '--quiet', '--no-trunc'], environment)).toString()
+  // a line for each name, the newest first
+  const ids = [...new Set(listed.match(/\b[0-9a-f]{64}\b/g))].slice(0, MOST_ASKED)
+  const images = list(await answerOf(['podman', 'image', 'inspect', ...ids], environment))
+  const [own = {}] = list(inspected)
+  return images.map((image, i) =>
+    storedImage(image, own, { what, save: async () => savePodman(ids[i] ?? '', options) }),
+  )
 }
 
 /** Undefined where there is no such command. */

@@ -1,6 +1,6 @@
 // Opens a container image wherever it is, and gives its layers one by one, unread.
 import { VarveError } from '../errors.ts'
-import { escapeControls } from '../model/bytes.ts'
+import { escapeControls, type ByteString } from '../model/bytes.ts'
 import type { Limits } from '../tar/decompress.ts'
 import type { TarWarning } from '../tar/read.ts'
 import { CONFIG_LIMIT, openLayer, readText, type Blob } from './blobs.ts'
@@ -60,6 +60,26 @@ export type Image = AsyncDisposable & {
   readonly layers: readonly ImageLayer[]
   /** Is told which layers will be opened, before the first is, where the image only comes as a whole. */
   readonly expect?: (diffIds: readonly Digest[]) => void
+  /** What is stored beside this image and may hold older contents, itself included, the newest first. */
+  readonly stored?: () => Promise<readonly StoredImage[]>
+}
+
+/** An image that was not asked for: nothing that it gives is believed before it is hashed. */
+export type StoredImage = {
+  /** Bottom first. */
+  readonly diffIds: readonly string[]
+  /** It has a name of the source's, but for the tag, or none any more, as what was built again. */
+  readonly isKin: boolean
+  readonly bytes: number
+  /** Where the files of its layers are on this machine's disk, as far as they are there and it says so. */
+  readonly directories: readonly string[]
+  /** Those that are in such a directory at these paths, and of these sizes. */
+  readonly filesAt: (
+    directory: string,
+    places: Iterable<{ readonly path: ByteString; readonly size: number }>,
+  ) => AsyncGenerator<Uint8Array>
+  /** All files of these sizes, for which the whole image is read; each is to be read before the next is asked for. */
+  readonly files: (sizes: ReadonlySet<number>) => AsyncGenerator<AsyncIterable<Uint8Array>>
 }
 
 /**

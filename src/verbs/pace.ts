@@ -25,7 +25,7 @@ export function paceFor(at: Asked): Pace {
 }
 
 /** What is compressed thriftily is so as for a link of 5 Mbit/s, where the link is faster. */
-function thriftOf({ context }: Asked): number {
+export function thriftOf({ context }: Asked): number {
   return context.effort === 'fast' ? Infinity : 600e3
 }
 

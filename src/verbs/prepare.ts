@@ -6,14 +6,14 @@ import { whole } from '../delta/ways.ts'
 import type { Container, Generation, Survey } from '../host/survey.ts'
 import { escapeControls } from '../model/bytes.ts'
 import type { SourceRef, Target } from '../model/names.ts'
-import type { Changes, Plan, Reference, Step } from '../model/plan.ts'
+import type { Changes, Plan, Step } from '../model/plan.ts'
 import { keepsVolume } from '../model/service.ts'
 import { filesOf, type Tree } from '../model/tree.ts'
 import { checkDevices } from '../plan/devices.ts'
 import type { Loss } from '../plan/loss.ts'
 import type { MtimePolicy } from '../plan/mtimes.ts'
 import { countChanges, makePlan, missingContents, type Known } from '../plan/plan.ts'
-import { withReferences } from '../plan/references.ts'
+import { withReferences, type Usable } from '../plan/references.ts'
 import { filesToSketch, withSimilar } from '../plan/similar.ts'
 import { sha256 } from '../store/hash.ts'
 import type { Manifest } from '../store/manifest.ts'
@@ -24,6 +24,7 @@ import { knownTrees } from './host-trees.ts'
 import { checkPersist, persisted } from './persist.ts'
 import { askSignatures, isSignable } from './signatures.ts'
 import { sizeOf, treeOf, type Layer, type Olds, type ReadSource } from './read-source.ts'
+import { keepStored } from './stored-images.ts'
 import { fitLayers, mostLayers, sameAs, seenOf, splitFlat, timedLayers } from './stack.ts'
 
 export type ShipOptions = {
@@ -154,7 +155,7 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse: Reuse = 'all'):
   const held = reuse === 'nothing' ? [] : await knownTrees(missing, at)
   const stack = at.now.generation?.stack ?? []
   const current = stack.length === 1 && wanted.layers.length === 1 ? stack[0] : undefined
-  const shipments: Omit<Shipment, 'signed'>[] = []
+  const drafts: Draft[] = []
   for (const layer of missing) {
     const tree = layer.tree()
     const baseId = current !== undefined && held.includes(current) ? current : mostAlike(tree, held, at.manifest)
@@ -164,13 +165,23 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse: Reuse = 'all'):
     const elsewhere =
       lacking.length > 0 && others.length > 0 ? at.manifest.find(lacking, others) : new Map<string, never>()
     const made = makePlan({ target: { id: layer.id, tree }, base, elsewhere, stacked: wanted.layers.length > 1 })
-    const likely = [...new Set([...(baseId === undefined ? [] : [baseId]), ...stack, ...others])].slice(0, MOST_TREES)
-    const near = likely.filter((id) => id === baseId || stack.includes(id))
-    const plan = reuse === 'all' && !at.connected.direct ? await referring(made, [near, likely], held, at) : made
+    const trees = [...new Set([...(baseId === undefined ? [] : [baseId]), ...stack, ...others])].slice(0, MOST_TREES)
+    const likely = trees.filter((id) => held.includes(id))
+    drafts.push({ layer, plan: made, likely, near: likely.filter((id) => id === baseId || stack.includes(id)) })
     // by the time that the next one is unpacked the host has this one
     held.push(layer.id)
+  }
+  const refers = reuse === 'all' && !at.connected.direct
+  if (refers && at.source.stored !== undefined)
+    await keepStored(
+      drafts.map((draft) => byNames(draft, at, () => true)),
+      at,
+    )
+  const shipments: Omit<Shipment, 'signed'>[] = []
+  for (const draft of drafts) {
+    const plan = refers ? await referring(draft, at) : draft.plan
     at.context.onEvent({ kind: 'detail', message: planText(plan) })
-    shipments.push({ layer, plan })
+    shipments.push({ layer: draft.layer, plan })
   }
   const signed = await askSignatures(
     shipments.map(({ plan }) => plan),
@@ -179,25 +190,20 @@ export async function plansFor(wanted: Wanted, at: Asked, reuse: Reuse = 'all'):
   return shipments.map((shipment) => ({ ...shipment, signed }))
 }
 
+/** A plan without references yet, and the trees of the host where they may be: those of the container, and all likely ones. */
+type Draft = {
+  readonly layer: Layer
+  readonly plan: Plan
+  readonly near: readonly string[]
+  readonly likely: readonly string[]
+}
+
 /** By names first; what names do not tell for sure, by sketches of contents that are kept here. */
-async function referring(
-  plan: Plan,
-  [near, likely]: readonly [readonly string[], readonly string[]],
-  held: readonly string[],
-  at: Asked,
-): Promise<Plan> {
-  const usable = {
-    atHand: (of: string): boolean => at.manifest.contents.has(of) || at.olds?.(of) !== undefined,
-    below: (of: string): boolean => at.source.below?.(of) !== undefined,
-    signable: (reference: Reference): boolean => isSignable(reference, at.survey),
-  }
-  const changed = withReferences(plan, treesOf(near, held, at.manifest), usable)
-  // what was there under its name is in no need of a search through all trees, which are slow to read
-  if (filesToSketch(changed).length === 0) return changed
-  const trees = treesOf(likely, held, at.manifest)
-  const named = withReferences(plan, trees, usable)
+async function referring(draft: Draft, at: Asked): Promise<Plan> {
+  const named = byNames(draft, at, (reference) => isSignable(reference, at.survey))
   const files = filesToSketch(named)
   if (files.length === 0) return named
+  const trees = treesOf(draft.likely, at.manifest)
   const old = at.manifest.contents.sketches(trees.flatMap(({ tree }) => filesOf(tree)).map(({ sha256: of }) => of))
   if (old.size === 0) return named
   const find = finderOf(old)
@@ -206,11 +212,23 @@ async function referring(
   return withSimilar(named, trees, common)
 }
 
+function byNames({ plan, near, likely }: Draft, at: Asked, signable: Usable['signable']): Plan {
+  const usable = {
+    atHand: (of: string): boolean => at.manifest.contents.has(of) || at.olds?.(of) !== undefined,
+    below: (of: string): boolean => at.source.below?.(of) !== undefined,
+    signable,
+  }
+  const changed = withReferences(plan, treesOf(near, at.manifest), usable)
+  // what was there under its name is in no need of a search through all trees, which are slow to read
+  if (filesToSketch(changed).length === 0) return changed
+  return withReferences(plan, treesOf(likely, at.manifest), usable)
+}
+
 /** References are looked for in so many trees of a host, those of the container first. */
 const MOST_TREES = 12
 
-function treesOf(ids: readonly string[], held: readonly string[], manifest: Manifest): Known[] {
-  return ids.filter((id) => held.includes(id)).map((id) => ({ id, tree: treeOf(id, manifest) }))
+function treesOf(ids: readonly string[], manifest: Manifest): Known[] {
+  return ids.map((id) => ({ id, tree: treeOf(id, manifest) }))
 }
 
 function planText({ tree, base, drop, steps }: Plan): string {

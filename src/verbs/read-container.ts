@@ -39,7 +39,14 @@ export async function readContainer(name: string, manifest: Manifest, context: C
       await container[Symbol.asyncDispose]()
     }
     const layers = layersOver(below.layers, container.tree, { origin, manifest })
-    return { ...own, layers, contents: eitherOf(container, below), below: below.below, [Symbol.asyncDispose]: dispose }
+    return {
+      ...own,
+      layers,
+      contents: eitherOf(container, below),
+      below: below.below,
+      stored: image.stored,
+      [Symbol.asyncDispose]: dispose,
+    }
   } catch (error) {
     await container[Symbol.asyncDispose]()
     throw error

@@ -20,7 +20,15 @@ export type LayeredRef = ImageRef | { readonly kind: 'docker-daemon' | 'containe
 export async function readImage(ref: LayeredRef, manifest: Manifest, context: Context): Promise<ReadSource> {
   const image = await open(ref, context)
   const { layers, contents, below, [Symbol.asyncDispose]: dispose } = await readLayersOf(image, manifest, context)
-  return { layers, contents, below, says: { kind: 'image', text: image.config }, [Symbol.asyncDispose]: dispose }
+  const { stored } = image
+  return {
+    layers,
+    contents,
+    below,
+    stored,
+    says: { kind: 'image', text: image.config },
+    [Symbol.asyncDispose]: dispose,
+  }
 }
 
 function open({ kind, location }: LayeredRef, context: Context): Promise<Image> {
@@ -96,7 +104,7 @@ async function readLayers(
   image: Image,
   { files, manifest }: { files: LayerFiles; manifest: Manifest },
 ): Promise<Layer[]> {
-  const chains = chainsOf(image)
+  const chains = chainsOf(image.layers.map(({ diffId }) => diffId))
   const known = chains.map((chain) => {
     const id = manifest.layer(chain)
     return id !== undefined && manifest.summary(id) !== undefined ? id : undefined
@@ -121,9 +129,9 @@ async function readLayers(
 }
 
 /** https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md#layer-chainid */
-function chainsOf(image: Image): string[] {
+export function chainsOf(diffIds: readonly string[]): string[] {
   const chains: string[] = []
-  for (const { diffId } of image.layers) {
+  for (const diffId of diffIds) {
     const below = chains.at(-1)
     chains.push(below === undefined ? diffId : `sha256:${sha256(`${below} ${diffId}`)}`)
   }

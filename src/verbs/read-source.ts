@@ -3,6 +3,7 @@ import { VarveError } from '../errors.ts'
 import type { FileEntry } from '../model/entry.ts'
 import { sourceText, type FlatRef, type SourceRef } from '../model/names.ts'
 import { rootfsBytes, type Tree } from '../model/tree.ts'
+import type { Image } from '../image/open.ts'
 import { openSource, type Source } from '../source/open.ts'
 import { makeHasher, treeId } from '../store/hash.ts'
 import type { Manifest, TreeSummary } from '../store/manifest.ts'
@@ -30,6 +31,8 @@ export type ReadSource = AsyncDisposable & {
   readonly says: Says
   /** Contents by SHA-256 that stand in layers which were read just now; undefined where there are none. */
   readonly below?: Olds
+  /** See Image. */
+  readonly stored?: Image['stored'] | undefined
 }
 
 /** What a source says of how it is run, as texts. */

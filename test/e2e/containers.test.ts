@@ -1,11 +1,13 @@
 // Live containers and images of a real dockerd and Podman, pushed and then run on a host by runc and crun.
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Planned } from '../../src/verbs/plan.ts'
-import { startDockerd, startPodman, type Engine } from '../fixture/dockerd.ts'
+import type { Report } from '../../src/verbs/report.ts'
+import { openDoor, startDockerd, startPodman, type Engine, type Spoil } from '../fixture/dockerd.ts'
 import { startHost, type Host } from '../fixture/host.ts'
 import { baseTrees } from '../fixture/trees.ts'
 import { varve, varveData, varveError } from '../fixture/varve.ts'
@@ -20,9 +22,11 @@ beforeAll(async () => {
   work = mkdtempSync(join(tmpdir(), 'varve-containers-'))
   execFileSync('mount', ['-t', 'tmpfs', 'varve-containers', work])
   common = ['-F', host.sshConfig, '--state-dir', join(work, 'state')]
-  const conf = join(work, 'storage.conf')
-  writeFileSync(conf, `[storage]\ndriver = "overlay"\ngraphroot = "${work}/root"\nrunroot = "${work}/run"\n`)
-  const podman = await startPodman(join(work, 'podman'), { ...process.env, CONTAINERS_STORAGE_CONF: conf })
+  writeFileSync(
+    join(work, 'storage.conf'),
+    `[storage]\ndriver = "overlay"\ngraphroot = "${work}/root"\nrunroot = "${work}/run"\n`,
+  )
+  const podman = await startPodman(join(work, 'podman'), storage())
   engines = { docker: await startDockerd(), podman }
   const base = join(work, 'base')
   execFileSync('cp', ['-a', baseTrees().rootfsBusybox, base])
@@ -39,6 +43,8 @@ afterAll(async () => {
   execFileSync('umount', ['-R', '-l', work])
   rmSync(work, { recursive: true })
 })
+/** Podman's, of this test alone. */
+const storage = (): NodeJS.ProcessEnv => ({ ...process.env, CONTAINERS_STORAGE_CONF: join(work, 'storage.conf') })
 const sh = async (script: string): Promise<string> => {
   const { status, stdout, stderr } = await host.exec(script)
   if (status !== 0) throw new Error(`${script} ended with ${status}: ${stdout.toString()}${stderr}`)
@@ -109,4 +115,112 @@ test('labels that an engine would take as orders do not reach it', async () => {
   const pushed = await varve(['push', 'docker-daemon:labels', `${host.alias}:labels`, ...common], { env: { DOCKER_HOST: `unix://${socket}` } }) // prettier-ignore
   expect(pushed.stderr).toContain('run.oci.hooks.stdout, varve.settings [W_LABEL]')
   expect(readFileSync(host.path('/var/lib/varve/c/labels/bundle/1/config.json'), 'utf8')).not.toMatch(/run\.oci|varve\.settings/) // prettier-ignore
+})
+
+describe.each([
+  ['docker', 256],
+  ['podman', 4096],
+] as const)('built again, with nothing in the cache, an image of %s', (name, moved) => {
+  let program: Buffer
+  const state = (of = `state-${name}`): string[] => ['-F', host.sshConfig, '--state-dir', join(work, of)]
+  const words = (verb: string, ...more: string[]): string[] => [verb, 'docker-daemon:app', `${host.alias}:${name}-app`, ...more] // prettier-ignore
+  const at = (socket: string): { env: NodeJS.ProcessEnv } => ({ env: { DOCKER_HOST: `unix://${socket}` } })
+  const deltaOf = async (socket: string, ...more: string[]): Promise<number> => (await varveData<Planned>(words('plan', ...more), at(socket))).report.bytes.delta // prettier-ignore
+  const push = (socket: string, ...more: string[]): Promise<Report> => varveData<Report>(words('push', ...more), at(socket)) // prettier-ignore
+  const prune = (): Promise<unknown> => varveData(['cache', 'prune', '--state-dir', join(work, `state-${name}`)])
+  const deployed = async (): Promise<string> => sh(`sha256sum </var/lib/machines/${name}-app/rootfs/program`)
+  const built = (): string => `${createHash('sha256').update(program).digest('hex')}  -\n`
+  const lists = (asked: readonly string[]): number => asked.filter((line) => line === 'GET /images/json').length
+  /** The source is read before. */
+  const savedOthers = (asked: readonly string[]): number => asked.slice(asked.indexOf('GET /images/json')).filter((line) => line === 'GET /images/ID/get').length // prettier-ignore
+
+  /** Many addresses are others, so that no block of it is as it was; the image before loses its name. */
+  function build(): void {
+    const now = Buffer.from(program)
+    for (let i = 4096; i < now.length - 4; i += 128) now.writeUInt32LE((now.readUInt32LE(i) + moved) % 2 ** 32, i)
+    program = now
+    writeFileSync(join(work, 'program'), program, { mode: 0o755 })
+    const { docker } = engines[name]
+    docker('create', '--name', 'build', '--network', 'none', 'fossil', 'true')
+    docker('cp', join(work, 'program'), 'build:/program')
+    // this docker command and this Podman have no commit in common
+    if (name === 'docker') docker('commit', 'build', 'app')
+    else execFileSync('podman', ['commit', '--quiet', 'build', 'app'], { env: storage() })
+    docker('rm', '-f', 'build')
+  }
+  /** An engine whose disk is another machine's. */
+  const elsewhere = (more: object = {}): Spoil => (asked, answered, response) => {
+    if (asked !== 'GET /images/ID/json') return 'pass'
+    const chunks: Buffer[] = []
+    answered.on('data', (chunk: Buffer) => chunks.push(chunk))
+    answered.on('end', () => response.end(JSON.stringify({ ...JSON.parse(Buffer.concat(chunks).toString()), GraphDriver: null, ...more }))) // prettier-ignore
+    return undefined
+  } // prettier-ignore
+
+  beforeAll(async () => {
+    program = readFileSync(join(baseTrees().rootfsBusybox, 'bin/busybox'))
+    build()
+    await push(engines[name].socket, ...state())
+    build()
+  })
+
+  test('costs the difference by somebody who knows nothing, from an engine that shares no disk', async () => {
+    using door = await openDoor(engines[name].socket, { spoil: elsewhere() })
+    expect(await deltaOf(door.socket, ...state(`one-${name}`))).toBeLessThan(program.length / 500)
+    expect(lists(door.asked)).toBe(1)
+    expect(savedOthers(door.asked)).toBe(1)
+    // what was read of the old one is kept
+    door.asked.length = 0
+    expect(await deltaOf(door.socket, ...state(`one-${name}`))).toBeLessThan(program.length / 500)
+    expect(lists(door.asked)).toBe(0)
+  })
+
+  test('costs more where to read the old image would take longer than to send what is new', async () => {
+    using door = await openDoor(engines[name].socket, { spoil: elsewhere({ Size: 1e9 }) })
+    expect(await deltaOf(door.socket, ...state(`more-${name}`))).toBeGreaterThan(program.length / 5)
+    expect([lists(door.asked), savedOthers(door.asked)]).toEqual([1, 0])
+    // bytes are all that counts
+    expect(await deltaOf(door.socket, ...state(`more-${name}`), '--effort', 'max')).toBeLessThan(program.length / 500)
+  })
+
+  test.runIf(name === 'podman')('costs the difference out of the storage itself', async () => {
+    const ref = ['containers-storage:localhost/app', `${host.alias}:${name}-app`]
+    const { report } = await varveData<Planned>(['plan', ...ref, ...state('two')], { env: storage() })
+    expect(report.bytes.delta).toBeLessThan(program.length / 500)
+  })
+
+  test('costs the difference by who sent the old one, and the old image is not saved where its files can be read', async () => {
+    await prune()
+    using other = await openDoor(engines[name].socket, { spoil: elsewhere({ RepoTags: ['other:1'] }) })
+    // its layers tell what is in it, whatever it is called
+    expect(await deltaOf(other.socket, ...state())).toBeLessThan(program.length / 500)
+    expect(savedOthers(other.asked)).toBe(1)
+    await prune()
+    using door = await openDoor(engines[name].socket)
+    const pushed = await push(door.socket, ...state())
+    expect(pushed.bytes.changed).toBe(program.length)
+    expect(pushed.bytes.delta).toBeLessThan(program.length / 500)
+    expect(savedOthers(door.asked)).toBe(0)
+    expect(await deployed()).toBe(built())
+  })
+
+  test('costs more where the engine breaks off, or has the old image no more', async () => {
+    build()
+    await prune()
+    const cut: Spoil = (asked, answered, response) => {
+      if (asked !== 'GET /images/json') return 'pass'
+      answered.destroy()
+      response.destroy()
+      return undefined
+    }
+    using door = await openDoor(engines[name].socket, { spoil: cut })
+    const delta = await deltaOf(door.socket, ...state())
+    expect(lists(door.asked)).toBe(1)
+    expect(delta).toBeGreaterThan(program.length / 5)
+    engines[name].docker('image', 'prune', '-f')
+    await prune()
+    const pushed = await push(engines[name].socket, ...state())
+    expect(pushed.bytes.delta).toBe(delta)
+    expect(await deployed()).toBe(built())
+  })
 })

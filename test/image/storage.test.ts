@@ -19,6 +19,7 @@ import { SavedLayers } from '../../src/engine/saved.ts'
 import { openStorageImage } from '../../src/engine/storage.ts'
 import { openDoor, startPodman } from '../fixture/dockerd.ts'
 import { varveData } from '../fixture/varve.ts'
+import { collect } from '../tar/raw-header.ts'
 import { makeImages, open, readImage, type Images, type ReadImage } from './images.ts'
 
 const TOOLS = ['podman', 'buildah', 'skopeo']
@@ -71,6 +72,21 @@ describe('openStorageImage()', () => {
     expect(trees).toEqual(whole.trees)
     expect(image.layers.map(({ history }) => history)).toEqual(whole.image.layers.map(({ history }) => history))
     expect(JSON.parse(image.config)).toMatchObject({ rootfs: { diff_ids: whole.image.layers.map(({ diffId }) => diffId) } }) // prettier-ignore
+  })
+  test('says by podman what else is stored, and gives files out of it', async () => {
+    await using image = await openStorageImage('localhost/app', options(having('podman').environment))
+    const diffIds = whole.image.layers.map(({ diffId }) => diffId)
+    const found = (await image.stored?.())?.find((stored) => stored.diffIds.join() === diffIds.join())
+    expect(found).toMatchObject({ isKin: true, bytes: expect.any(Number) })
+    expect(found?.directories).toHaveLength(diffIds.length)
+    const [largest] = [...whole.contents.values()].toSorted((a, b) => b.length - a.length)
+    const files: Buffer[] = []
+    for await (const file of found?.files(new Set([largest?.length ?? 0])) ?? []) files.push(await collect(file))
+    expect(files).toContainEqual(largest)
+    for (const tool of ['buildah', 'skopeo']) {
+      await using other = await openStorageImage('localhost/app', options(having(tool).environment))
+      expect(other.stored).toBeUndefined()
+    }
   })
   test('reads another storage, and only by skopeo', async () => {
     const name = `[overlay@${images.path('root')}+${images.path('run')}]localhost/app:latest`
