@@ -57,11 +57,12 @@ const STREAMS: readonly Measured[] = [
 /** Bytes a second that come out of them again: estimates for hosts somewhat slower than one that has 550, 140 and 58 MB/s. */
 const UNDONE: Record<Codec, number> = { zstd: 400e6, gzip: 120e6, xz: 50e6, none: Infinity }
 
-/** Estimates of the same, for files with their older version as the dictionary. */
+/** The same for files with their older version as the dictionary, which is read first; ratios are to what level 6 makes. */
 const AFTER: readonly Measured[] = [
-  { codec: 'zstd', level: 6, speed: 45e6, ratio: 0.06 },
-  { codec: 'zstd', level: 9, speed: 30e6, ratio: 0.053 },
-  { codec: 'zstd', level: 19, speed: 1.5e6, ratio: 0.04 },
+  { codec: 'zstd', level: 6, speed: 20e6, ratio: 1 },
+  { codec: 'zstd', level: 9, speed: 16e6, ratio: 0.97 },
+  { codec: 'zstd', level: 12, speed: 9e6, ratio: 0.96 },
+  { codec: 'zstd', level: 19, speed: 1e6, ratio: 0.85 },
 ]
 
 /** So few bytes are worth all effort on any link. */
@@ -77,8 +78,14 @@ export function toolFor(
   return best === undefined ? { codec: 'none', level: 0 } : { codec: best.codec, level: best.level }
 }
 
-export function levelAfter(bytes: number, link: { readonly bytesPerSecond: number; readonly cores: number }): number {
-  return bytes <= FEW ? 19 : (soonest(AFTER, bytes, link)?.level ?? 9)
+/** For files of so many bytes, the first frame of which has `first`, and which level 6 makes `packed` bytes of. */
+export function levelAfter(
+  { bytes, first, packed }: { readonly bytes: number; readonly first: number; readonly packed: number },
+  link: { readonly bytesPerSecond: number; readonly cores: number },
+): number {
+  if (bytes <= FEW) return 19
+  const ways = AFTER.map((way) => ({ ...way, ratio: (way.ratio * packed) / bytes }))
+  return soonest(ways, bytes, link, first)?.level ?? 9
 }
 
 /**
@@ -99,10 +106,11 @@ function soonest(
   ways: readonly Measured[],
   bytes: number,
   { bytesPerSecond, cores }: { readonly bytesPerSecond: number; readonly cores: number },
+  waited = Math.min(bytes, FIRST),
 ): Measured | undefined {
   const seconds = ({ codec, speed, ratio }: Measured): number => {
-    const first = Math.min(bytes, FIRST) / speed
-    const making = (bytes - Math.min(bytes, FIRST)) / speed / cores
+    const first = waited / speed
+    const making = (bytes - waited) / speed / cores
     return first + Math.max(making, (bytes * ratio) / bytesPerSecond) + bytes / UNDONE[codec]
   }
   const least = Math.min(...ways.map(seconds))

@@ -98,10 +98,14 @@ export function encodeDelta(plan: Plan, options: DeltaOptions): Encoded {
       yield* packed(words(), small, false)
       yield* packed(files(), whole + headers, options.x86 === true)
     } else yield* packed(joined(words(), files()), whole + small + headers, options.x86 === true && whole > ENOUGH)
-    for await (const { frame, size } of framesOf(ways, options)) {
-      frames.push({ size: frame.length, raw: size })
-      options.onProgress?.((told += size))
-      yield frame
+    for await (const frame of framesOf(ways, options)) {
+      let size = 0
+      for await (const part of frame.parts) {
+        size += part.length
+        yield part
+      }
+      frames.push({ size, raw: frame.raw })
+      options.onProgress?.((told += frame.raw))
     }
   }
   return {
@@ -120,24 +124,36 @@ async function* joined(...sources: readonly AsyncIterable<Uint8Array>[]): AsyncG
   for (const source of sources) yield* source
 }
 
-/** The frames behind the first tar, in order; the next are made while one is sent. */
-async function* framesOf(
-  { segments }: Ways,
-  { packing, ...options }: DeltaOptions,
-): AsyncGenerator<{ readonly frame: Uint8Array; readonly size: number }> {
+type Frame = { readonly parts: AsyncIterable<Uint8Array>; readonly raw: number }
+
+/** The frames behind the first tar, in order; each is sent while it is made, and the next are made meanwhile. */
+async function* framesOf({ segments }: Ways, { packing, ...options }: DeltaOptions): AsyncGenerator<Frame> {
   if (packing === undefined) return
   const { pool, pace } = packing
-  const made: Promise<{ frame: Uint8Array; size: number }>[] = []
+  const sizes = segments.map(({ files }) => files.reduce((sum, { size }) => sum + size, 0))
+  const total = (of: readonly number[]): number => of.reduce((sum, size) => sum + size, 0)
+  const level = levelAfter(
+    { bytes: total(sizes), first: sizes[0] ?? 0, packed: total(segments.map(({ packed }) => packed)) },
+    { bytesPerSecond: pace.bytesPerSecond, cores: Math.min(pace.cores, segments.length) },
+  )
+  const begun: Frame[] = []
   for (const segment of segments) {
     const bytes = await whole(writeTar(segmentMembers(segment, options.contents), options.dialect))
     const before = Buffer.concat(segment.references.map((reference) => oldOf(reference, options)))
-    const size = bytes.length
-    const done = pool.run({ kind: 'after', before, bytes, level: levelAfter(size, pace) }).then((frame) => ({ frame, size })) // prettier-ignore
-    done.catch(() => {}) // who takes it is told
-    made.push(done)
-    if (made.length > pool.cores) yield (await made.shift()) as Awaited<typeof done>
+    const raw = bytes.length
+    const parts = new ReadableStream<Uint8Array>({
+      start: (out) =>
+        void pool
+          .run({ kind: 'after', before, bytes, level }, (part) => out.enqueue(part))
+          .then(
+            () => out.close(),
+            (error: unknown) => out.error(error),
+          ),
+    })
+    begun.push({ parts, raw })
+    if (begun.length > pool.cores) yield begun.shift() as Frame
   }
-  for (const done of made) yield await done
+  yield* begun
 }
 
 function oldOf({ sha256 }: Reference, { old }: DeltaOptions): Uint8Array {

@@ -4,14 +4,22 @@ import { answer, sizeOf, type Answer, type Job } from './work.ts'
 
 export type Pool = AsyncDisposable & {
   readonly cores: number
-  /** The same job has the same answer, wherever it runs. Its bytes are the pool's from then on. */
-  run<Kind extends Job['kind']>(job: Extract<Job, { kind: Kind }>): Promise<Answer<Kind>>
+  /** The same job has the same answer, wherever it runs; `give` see there. Its bytes are the pool's from then on. */
+  run<Kind extends Job['kind']>(
+    job: Extract<Job, { kind: Kind }>,
+    give?: (part: Uint8Array) => void,
+  ): Promise<Answer<Kind>>
 }
 
 /** What is done sooner than a thread has started. */
 const SMALL = 1 << 20
 
-type Waiting = { readonly job: Job; resolve(value: unknown): void; reject(error: unknown): void }
+type Waiting = {
+  readonly job: Job
+  give(part: Uint8Array): void
+  resolve(value: unknown): void
+  reject(error: unknown): void
+}
 
 /** Threads are started when they are needed, and end with the pool. */
 export function startPool(cores: number): Pool {
@@ -36,11 +44,15 @@ export function startPool(cores: number): Pool {
       worker.unref()
       if (job !== undefined) settle(job)
     }
-    worker.on('message', (value: { readonly answer?: unknown; readonly error?: unknown }) => {
-      idle.push(worker)
-      done((job) => ('error' in value ? job.reject(value.error) : job.resolve(value.answer)))
-      next()
-    })
+    worker.on(
+      'message',
+      (value: { readonly answer?: unknown; readonly error?: unknown; readonly part?: Uint8Array }) => {
+        if (value.part !== undefined) return all.get(worker)?.give(value.part)
+        idle.push(worker)
+        done((job) => ('error' in value ? job.reject(value.error) : job.resolve(value.answer)))
+        next()
+      },
+    )
     worker.on('error', (error) => {
       done((job) => job.reject(error))
       all.delete(worker)
@@ -50,11 +62,14 @@ export function startPool(cores: number): Pool {
   }
   return {
     cores,
-    run: <Kind extends Job['kind']>(job: Extract<Job, { kind: Kind }>): Promise<Answer<Kind>> =>
+    run: <Kind extends Job['kind']>(
+      job: Extract<Job, { kind: Kind }>,
+      give: (part: Uint8Array) => void = () => {},
+    ): Promise<Answer<Kind>> =>
       sizeOf(job) < SMALL
-        ? Promise.resolve(answer(job) as Answer<Kind>)
+        ? Promise.resolve(answer(job, give) as Answer<Kind>)
         : new Promise((resolve, reject) => {
-            waiting.push({ job, resolve, reject })
+            waiting.push({ job, give, resolve, reject })
             next()
           }),
     async [Symbol.asyncDispose]() {

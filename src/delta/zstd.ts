@@ -1,5 +1,6 @@
 // The one door to zstd: frames, and frames that are decoded with other bytes before them.
 import zstd from 'zstd-napi'
+import binding from 'zstd-napi/binding.js'
 
 const compressor = new zstd.Compressor()
 
@@ -8,20 +9,36 @@ export function packed(bytes: Uint8Array, level: number): Buffer {
   return compressor.compress(bytes)
 }
 
+/** So much is compressed before its bytes are given away. */
+const STEP = 1 << 20
+
 /**
- * A frame that `zstd -d --patch-from` decodes with a file of the bytes before it. zstd's own choice of tables is for
- * dictionaries of some kilobytes: they are made as large as what they are to find.
+ * A frame that `zstd -d --patch-from` decodes with a file of the bytes before it, part by part. zstd's own choice of tables is
+ * for dictionaries of some kilobytes: they are made as large as what they are to find.
  */
-export function packedAfter(before: Uint8Array, bytes: Uint8Array, level: number): Buffer {
+export function packedAfter(
+  before: Uint8Array,
+  bytes: Uint8Array,
+  level: number,
+  give: (part: Uint8Array) => void,
+): void {
   const log = (size: number): number => Math.ceil(Math.log2(size + 1))
   const tables = Math.max(10, Math.min(24, log(before.length)))
-  compressor.setParameters({
-    compressionLevel: level,
-    windowLog: Math.max(10, Math.min(31, log(before.length + bytes.length))),
-    hashLog: tables,
-    chainLog: tables + 1,
-    checksumFlag: true,
-  })
-  compressor.loadDictionary(before)
-  return compressor.compress(bytes)
+  const { CCtx, CParameter, EndDirective } = binding
+  const context = new CCtx()
+  context.setParameter(CParameter.compressionLevel, level)
+  context.setParameter(CParameter.windowLog, Math.max(10, Math.min(31, log(before.length + bytes.length))))
+  context.setParameter(CParameter.hashLog, tables)
+  context.setParameter(CParameter.chainLog, tables + 1)
+  context.setParameter(CParameter.checksumFlag, 1)
+  context.loadDictionary(before)
+  context.setPledgedSrcSize(bytes.length)
+  const out = Buffer.allocUnsafe(STEP)
+  for (let at = 0, left = 1; left > 0;) {
+    const last = at + STEP >= bytes.length
+    const [more, made, taken] = context.compressStream2(out, bytes.subarray(at, at + STEP), last ? EndDirective.end : EndDirective.continue) // prettier-ignore
+    at += taken
+    if (made > 0) give(Uint8Array.from(out.subarray(0, made)))
+    left = last ? more : 1
+  }
 }

@@ -115,8 +115,7 @@ async function dial(hop: Hop, session: Session): Promise<Socket> {
   socket.on('error', () => undefined) // from here on a loss is told by 'close'
   const patience = AbortSignal.timeout(session.connectTimeoutMs ?? WAIT_MS)
   try {
-    const signal = session.signal === undefined ? patience : AbortSignal.any([patience, session.signal])
-    await once(socket, 'connect', { signal })
+    await once(socket, 'connect', { signal: AbortSignal.any([patience, session.signal ?? patience]) })
     return socket
   } catch (error) {
     socket.destroy()
@@ -285,9 +284,9 @@ function transport(label: string, clients: readonly Client[], socket: Socket): T
     traffic: () => ({ sent: socket.bytesWritten, received: socket.bytesRead }),
     [Symbol.asyncDispose]: async () => {
       for (const one of clients.toReversed()) one.end()
-      const patience = AbortSignal.timeout(GOODBYE_MS)
-      // said is enough: that the host closes its end as well would cost a round trip
-      if (!socket.destroyed && !socket.writableFinished) await once(socket, 'finish', { signal: patience }).catch(() => socket.destroy()) // prettier-ignore
+      const signal = AbortSignal.timeout(GOODBYE_MS)
+      // that the host closes its end as well would cost a round trip
+      if (!socket.destroyed && !socket.writableFinished) await once(socket, 'finish', { signal }).catch(() => {})
       socket.unref()
     },
   }

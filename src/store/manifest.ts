@@ -22,6 +22,8 @@ export type Manifest = Disposable & {
   summary(tree: string): TreeSummary | undefined
   tree(id: string): Tree | undefined
   keepTree(id: string, tree: Tree): void
+  /** What `find` and `rank` do for trees that they were not asked of before. */
+  index(trees: readonly string[]): void
   /** The tree of a layer, by its ChainID (https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md#layer-chainid). */
   layer(chain: string): string | undefined
   keepLayer(chain: string, tree: string): void
@@ -99,6 +101,7 @@ export function openManifest(directory: string): Manifest {
         .prepare('INSERT OR IGNORE INTO tree (id, entries, bytes, manifest) VALUES (?, ?, ?, ?)')
         .run(id, made.entries.length, rootfsBytes(made), manifest)
     },
+    index,
     layer: (chain) =>
       database.prepare<[string], { tree: string }>('SELECT tree FROM layer WHERE chain = ?').get(chain)?.tree,
     keepLayer: (chain, made) =>

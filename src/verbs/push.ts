@@ -1,4 +1,5 @@
 // push: the source's tree becomes the container's current generation, for as few bytes as the host allows.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { VarveError, hasCode } from '../errors.ts'
 import type { Pace } from '../delta/effort.ts'
 import type { Encoded } from '../delta/encode.ts'
@@ -172,6 +173,9 @@ async function sendOnce(wanted: Wanted, at: At, { reuse, number }: { reuse: Reus
   // asked in the same round trip: where a tree does not come to be, the host does not switch
   const switched = activate(wanted, number, at)
   switched.catch(() => {})
+  // the next push will ask for it, and now the host has work to do
+  await sleep(0)
+  at.manifest.index(wanted.layers.map(({ id }) => id))
   await at.watch.time('apply', allTaken)
   return { shipped, switched }
 }

@@ -18,9 +18,10 @@ test.each([
 
 test('the slower the link, the fewer bytes are made of the same', () => {
   const levels = [1000, 100, 10, 1].map((megabits) =>
-    levelAfter(50e6, { bytesPerSecond: megabits * MEGABIT, cores: 2 }),
+    levelAfter({ bytes: 50e6, first: 1e6, packed: 5e6 }, { bytesPerSecond: megabits * MEGABIT, cores: 2 }),
   )
   expect(levels).toEqual(levels.toSorted((a, b) => a - b))
+  expect(new Set(levels).size).toBeGreaterThan(1)
 })
 
 test('what is thrifty is for a link no faster than was said', () => {

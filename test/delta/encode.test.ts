@@ -50,7 +50,7 @@ const contents = (entry: FileEntry): Uint8Array => Buffer.alloc(entry.size, 'x')
 /** The jobs as a thread does them, in this one: threads run what was built. */
 const pool: Pool = {
   cores: 2,
-  run: async (job) => answer(job) as Answer<typeof job.kind>,
+  run: async (job, give = () => {}) => answer(job, give) as Answer<typeof job.kind>,
   async [Symbol.asyncDispose]() {},
 }
 const by = (codec: Codec): Partial<DeltaOptions> =>
@@ -95,7 +95,7 @@ describe('encodeDelta()', () => {
     const text = Buffer.from(Array.from({ length: 1 << 16 }, (_, i) => `${i % 9973}`.padStart(8)).join(''))
     const bytes = Buffer.concat(Array.from({ length: large.size / text.length }, () => text))
     let later = 50
-    const slow: Pool = { ...pool, run: async (job) => (await sleep((later -= 10)), answer(job) as Answer<typeof job.kind>) } // prettier-ignore
+    const slow: Pool = { ...pool, run: async (job, give = () => {}) => (await sleep((later -= 10)), answer(job, give) as Answer<typeof job.kind>) } // prettier-ignore
     const digest = async (jobs: Pool): Promise<string> =>
       createHash('sha256').update((await encoded({ packing: { codecs: ['zstd'], pace: steady(1e6, 2), pool: jobs }, contents: () => chunked(bytes, 1 << 20) }, of)).bytes).digest('hex') // prettier-ignore
     const one = await digest({ ...pool, cores: 1 })
@@ -131,7 +131,7 @@ describe('encodeDelta()', () => {
     expect(await shown()).toEqual([['stage/steps', steps], ['stage/m/sent\xe9', 'xxxxx'], ...skeletonAndLink]) // prettier-ignore
     const reference = { tree: OTHER, path: byteString('old'), sha256: '', size: 5 }
     const [, again] = await shown({
-      ways: { patched: new Map(), segments: [{ references: [reference], files: [sent] }] },
+      ways: { patched: new Map(), segments: [{ references: [reference], files: [sent], packed: 0 }] },
     })
     expect(again).toEqual(['stage/again', './sent\xe9//./twin\0'])
   })
