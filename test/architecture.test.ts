@@ -30,7 +30,7 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   ssh2: ['host/ssh.ts', 'host/login.ts'],
   'ssh-config': ['host/ssh-config.ts'],
   'zstd-napi': ['delta/zstd.ts', 'store/cache.ts', 'tar/decompress.ts'],
-  'zstd-napi/binding.js': ['tar/decompress.ts'],
+  'zstd-napi/binding.js': ['delta/zstd.ts', 'tar/decompress.ts'],
   'tar-stream': ['tar/write.ts', 'tar/write-member.ts'],
   '@napi-rs/xattr': ['source/xattrs.ts'],
   commander: ['cli/main.ts', 'cli/program.ts', 'cli/ship.ts', 'cli/run.ts'],
