@@ -141,14 +141,16 @@ async function* framesOf({ segments }: Ways, { packing, ...options }: DeltaOptio
     const bytes = await whole(writeTar(segmentMembers(segment, options.contents), options.dialect))
     const before = Buffer.concat(segment.references.map((reference) => oldOf(reference, options)))
     const raw = bytes.length
+    let wanted = true
     const parts = new ReadableStream<Uint8Array>({
       start: (out) =>
         void pool
-          .run({ kind: 'after', before, bytes, level }, (part) => out.enqueue(part))
+          .run({ kind: 'after', before, bytes, level }, (part) => wanted && out.enqueue(part))
           .then(
-            () => out.close(),
+            () => wanted && out.close(),
             (error: unknown) => out.error(error),
           ),
+      cancel: () => void (wanted = false),
     })
     begun.push({ parts, raw })
     if (begun.length > pool.cores) yield begun.shift() as Frame

@@ -113,28 +113,25 @@ async function ship(wanted: Wanted, number: number, at: At): Promise<Done> {
   // a tree that is not built in this push is read before the switch; a damaged one is set aside
   const read = held.map((layer) => at.connected.session.ask(['repair', layer.id]))
   await at.watch.time('apply', () => Promise.all(read))
-  const done = { wanted, changes, generation: number }
-  const { shipped, switched } = await send(wanted, number, at)
+  const shipped = await send(wanted, at)
+  at.context.onEvent({ kind: 'step', step: 'apply' })
   try {
-    await at.watch.time('apply', () => switched)
-    return { ...done, shipped }
+    await at.watch.time('apply', () => activate(wanted, number, at))
+    return { wanted, shipped, changes, generation: number }
   } catch (error) {
     if (!hasCode(error, 'E_BASE_MISSING')) throw error
-    const again = { ...at, survey: await at.connected.survey(at.options.target.container) }
-    const second = await send(wanted, number, again)
-    await at.watch.time('apply', () => second.switched)
-    return { ...done, shipped: [...shipped, ...second.shipped] }
+    const again = await send(wanted, { ...at, survey: await at.connected.survey(at.options.target.container) })
+    await at.watch.time('apply', () => activate(wanted, number, at))
+    return { wanted, shipped: [...shipped, ...again], changes, generation: number }
   }
 }
 
-type Sent = { readonly shipped: Shipped[]; readonly switched: Promise<void> }
-
 /** Sends what the host lacks; where that does not make the trees, again, relying on less each time. */
-async function send(wanted: Wanted, number: number, at: At): Promise<Sent> {
+async function send(wanted: Wanted, at: At): Promise<Shipped[]> {
   let now = at
   for (let reuse: Reuse = 'all'; ;) {
     try {
-      return await sendOnce(wanted, now, { reuse, number })
+      return await sendOnce(wanted, now, reuse)
     } catch (error) {
       if (reuse === 'nothing' || !(hasCode(error, 'E_BASE_MISSING') || hasCode(error, 'E_HASH'))) throw error
       reuse = reuse === 'all' && error.code === 'E_HASH' ? 'whole' : 'nothing'
@@ -148,7 +145,7 @@ async function send(wanted: Wanted, number: number, at: At): Promise<Sent> {
   }
 }
 
-async function sendOnce(wanted: Wanted, at: At, { reuse, number }: { reuse: Reuse; number: number }): Promise<Sent> {
+async function sendOnce(wanted: Wanted, at: At, reuse: Reuse): Promise<Shipped[]> {
   at.context.onEvent({ kind: 'step', step: 'plan' })
   const shipments = await at.watch.time('plan', () => plansFor(wanted, at, reuse))
   checkSpace(
@@ -165,19 +162,13 @@ async function sendOnce(wanted: Wanted, at: At, { reuse, number }: { reuse: Reus
     shipped.push({ plan: shipment.plan, delta })
   }
   at.context.onEvent({ kind: 'step', step: 'apply' })
-  const { persist, unpersist } = at.options
-  const allTaken = async (): Promise<void> => {
+  await at.watch.time('apply', async () => {
+    // the next push will look into these trees, and now the host has work to do
+    await sleep(0)
+    at.manifest.index(wanted.layers.map(({ id }) => id))
     for (const taken of received) await taken
-  }
-  if (persist.length > 0 || unpersist.length > 0) await at.watch.time('apply', allTaken)
-  // asked in the same round trip: where a tree does not come to be, the host does not switch
-  const switched = activate(wanted, number, at)
-  switched.catch(() => {})
-  // the next push will ask for it, and now the host has work to do
-  await sleep(0)
-  at.manifest.index(wanted.layers.map(({ id }) => id))
-  await at.watch.time('apply', allTaken)
-  return { shipped, switched }
+  })
+  return shipped
 }
 
 /** While the host takes one layer, the next is on its way. */

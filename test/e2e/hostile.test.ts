@@ -1,6 +1,6 @@
 // Containers and login users that lay traps: root follows none of them, and nothing outside the store changes.
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadRuntime } from '../../src/host/loader.ts'
@@ -94,8 +94,8 @@ test('a setuid program of a tree is out of reach for the users of the host', asy
 
 describe('the spool of the login user', () => {
   const spool = '/home/deploy/.cache/varve/spool'
-  let contents = 0
-  const change = (): void => writeFileSync(join(work.rootfs, 'etc/app.conf'), `spool ${contents++}\n`)
+  // less would not be spooled
+  const change = (): void => writeFileSync(join(work.rootfs, 'etc/app.conf'), randomBytes(100_000))
 
   test.each([
     ['a link to a directory of root', `ln -s /canary ${spool}`],
