@@ -66,8 +66,9 @@ async function* pieces({ chunks, bytes, programs }: Stream, packing: Packing | u
   for (const piece of made) yield await piece
 }
 
-/** What is so small is compressed by each of the strong tools, where one of them was chosen. */
+/** What is so small is compressed by each of the strong tools, where one of them was chosen; but to start xz takes 30 ms. */
 const BOTH = 1 << 20
+const TINY = 16 << 10
 
 type How = {
   readonly tool: Tool
@@ -79,7 +80,8 @@ type How = {
 
 async function packPiece(bytes: Buffer, { tool, programs, pool, alone }: How): Promise<Piece> {
   const strong = tool.codec === 'xz' || tool.level > 9
-  if (strong && alone !== undefined && bytes.length <= BOTH && alone.includes('xz') && alone.includes('zstd')) {
+  if (strong && alone?.includes('xz') === true && alone.includes('zstd') && bytes.length <= BOTH) {
+    if (bytes.length <= TINY) return { codec: 'zstd', bytes: await pool.run({ kind: 'compress', bytes, level: 19 }) }
     const both = [
       await xz(bytes, { level: 9, programs }),
       await pool.run({ kind: 'compress', bytes, level: 19 }),

@@ -43,6 +43,17 @@ export function openManifest(directory: string): Manifest {
   const database = openDatabase(directory)
   const decoded = new Map<string, Tree>()
 
+  // what is kept is written when there is time for it: at the latest when the manifest is closed
+  const waiting: (() => void)[] = []
+  const sizes = new Map<string, TreeSummary>()
+  const write = database.transaction((writes: readonly (() => void)[]) => {
+    for (const one of writes) one()
+  })
+  const flush = (): void => {
+    if (waiting.length > 0) write.immediate(waiting.splice(0))
+    sizes.clear()
+  }
+
   const tree = (id: string): Tree | undefined => {
     const known = decoded.get(id)
     if (known !== undefined) return known
@@ -54,6 +65,7 @@ export function openManifest(directory: string): Manifest {
   }
 
   const index = (ids: readonly string[]): void => {
+    flush()
     const missing = database
       .prepare<[string], { key: number; id: string }>(
         'SELECT key, id FROM tree WHERE indexed = 0 AND id IN (SELECT value FROM json_each(?))',
@@ -78,6 +90,7 @@ export function openManifest(directory: string): Manifest {
     contents: openCache(directory, database),
     uploads: openUploads(database),
     reading(source) {
+      flush()
       const row = database
         .prepare<[Buffer], { digest: Buffer; tree: string; facts: Buffer }>(
           'SELECT digest, tree, facts FROM source WHERE name = ?',
@@ -88,18 +101,25 @@ export function openManifest(directory: string): Manifest {
     keepReading(source, reading) {
       const digest = Buffer.alloc(8)
       digest.writeBigUInt64BE(reading.digest)
-      database
-        .prepare('INSERT OR REPLACE INTO source (name, digest, tree, facts) VALUES (?, ?, ?, ?)')
-        .run(Buffer.from(source), digest, reading.tree, packFacts(reading.facts))
+      waiting.push(() =>
+        database
+          .prepare('INSERT OR REPLACE INTO source (name, digest, tree, facts) VALUES (?, ?, ?, ?)')
+          .run(Buffer.from(source), digest, reading.tree, packFacts(reading.facts)),
+      )
     },
-    summary: (id) => database.prepare<[string], TreeSummary>('SELECT entries, bytes FROM tree WHERE id = ?').get(id),
+    summary: (id) =>
+      sizes.get(id) ?? database.prepare<[string], TreeSummary>('SELECT entries, bytes FROM tree WHERE id = ?').get(id),
     tree,
     keepTree(id, made) {
       decoded.set(id, made)
-      const manifest = Buffer.concat(Array.from(encodeManifest(made), (piece) => Buffer.from(piece, 'latin1')))
-      database
-        .prepare('INSERT OR IGNORE INTO tree (id, entries, bytes, manifest) VALUES (?, ?, ?, ?)')
-        .run(id, made.entries.length, rootfsBytes(made), manifest)
+      const size = { entries: made.entries.length, bytes: rootfsBytes(made) }
+      sizes.set(id, size)
+      waiting.push(() => {
+        const manifest = Buffer.concat(Array.from(encodeManifest(made), (piece) => Buffer.from(piece, 'latin1')))
+        database
+          .prepare('INSERT OR IGNORE INTO tree (id, entries, bytes, manifest) VALUES (?, ?, ?, ?)')
+          .run(id, size.entries, size.bytes, manifest)
+      })
     },
     index,
     layer: (chain) =>
@@ -165,6 +185,7 @@ export function openManifest(directory: string): Manifest {
         .all(JSON.stringify(contents), JSON.stringify(trees))
     },
     [Symbol.dispose]() {
+      flush()
       database.exec('PRAGMA optimize')
       database.close()
     },
