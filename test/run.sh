@@ -7,6 +7,7 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 [ "$(id -u)" = 0 ] || exec sudo --preserve-env -- env "PATH=$PATH" "HOME=$HOME" bash "$0" "$@"
 
 test/fixture/prepare.sh
+test/fixture/zstd.sh
 test/install.sh
 echo '== types, lint, format, unused code, shell'
 npm run --silent lint

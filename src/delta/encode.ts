@@ -3,7 +3,7 @@
 // Members lie below stage/, where the host unpacks them (runtime/receive.sh): `steps`, `drop`, `alias`, `times` and `xattrs`
 // are words to the runtime; `m` is what is made anew; `k` holds empty files with the metadata of copies that the host
 // makes of the same path of its base, `j` of copies that it makes of the contents that `l` links to, by the patches in `p`, or
-// of what it made so before, as `again` says. Behind this tar come others, zstd frames that are decoded with the files of `r1`, `r2` ... before them: they hold
+// of what it made so before, as `again` says. Behind this tar come others, frames of zstd or xz that are decoded with the files of `r1`, `r2` ... before them: they hold
 // whole files for `c`, where copies are made too.
 import { VarveError } from '../errors.ts'
 import { byteString, type ByteString } from '../model/bytes.ts'
@@ -16,6 +16,7 @@ import { compress, type Packing } from './codec.ts'
 import { levelAfter, type Codec } from './effort.ts'
 import { saySame } from './same.ts'
 import { STREAMS, sizeOfPatch } from './streams.ts'
+import type { FrameTool } from './work.ts'
 import { NO_WAYS, whole, type Contents, type Segment, type Ways } from './ways.ts'
 
 export type DeltaOptions = {
@@ -28,6 +29,8 @@ export type DeltaOptions = {
   /** How files are said, where not whole; and the old bytes for it, by SHA-256. */
   readonly ways?: Ways
   readonly old?: (sha256: string) => Uint8Array | undefined
+  /** What decodes frames, zstd when left out. */
+  readonly frames?: FrameTool
   /** The plan's base, where the host has its manifest and can make members of it. */
   readonly base?: Tree
   /** The host runs x86 programs, and so most likely does what it is sent. */
@@ -127,15 +130,16 @@ async function* joined(...sources: readonly AsyncIterable<Uint8Array>[]): AsyncG
 type Frame = { readonly parts: AsyncIterable<Uint8Array>; readonly raw: number }
 
 /** The frames behind the first tar, in order; each is sent while it is made, and the next are made meanwhile. */
-async function* framesOf({ segments }: Ways, { packing, ...options }: DeltaOptions): AsyncGenerator<Frame> {
+async function* framesOf(
+  { segments }: Ways,
+  { packing, frames: tool = 'zstd', ...options }: DeltaOptions,
+): AsyncGenerator<Frame> {
   if (packing === undefined) return
   const { pool, pace } = packing
   const sizes = segments.map(({ files }) => files.reduce((sum, { size }) => sum + size, 0))
   const total = (of: readonly number[]): number => of.reduce((sum, size) => sum + size, 0)
-  const level = levelAfter(
-    { bytes: total(sizes), first: sizes[0] ?? 0, packed: total(segments.map(({ packed }) => packed)) },
-    { bytesPerSecond: pace.bytesPerSecond, cores: Math.min(pace.cores, segments.length) },
-  )
+  const link = { bytesPerSecond: pace.bytesPerSecond, cores: Math.min(pace.cores, segments.length) }
+  const level = levelAfter({ bytes: total(sizes), first: sizes[0] ?? 0, packed: total(segments.map(({ packed }) => packed)) }, link) // prettier-ignore
   const begun: Frame[] = []
   for (const segment of segments) {
     const bytes = await whole(writeTar(segmentMembers(segment, options.contents), options.dialect))
@@ -145,7 +149,7 @@ async function* framesOf({ segments }: Ways, { packing, ...options }: DeltaOptio
     const parts = new ReadableStream<Uint8Array>({
       start: (out) =>
         void pool
-          .run({ kind: 'after', before, bytes, level }, (part) => wanted && out.enqueue(part))
+          .run({ kind: 'after', before, bytes, level, tool }, (part) => wanted && out.enqueue(part))
           .then(
             () => wanted && out.close(),
             (error: unknown) => out.error(error),

@@ -6,6 +6,7 @@ import type { Signed } from './blocks.ts'
 import type { Pace } from './effort.ts'
 import type { Pool } from './pool.ts'
 import type { Patch } from './streams.ts'
+import type { FrameTool } from './work.ts'
 
 export type Ways = {
   /** By path. */
@@ -25,8 +26,8 @@ export type Segment = {
 }
 
 export type HostCan = {
-  /** zstd --patch-from. */
-  readonly prefix: boolean
+  /** zstd --patch-from, or else xz. */
+  readonly prefix: FrameTool | undefined
   /** perl or python3. */
   readonly patch: boolean
   /** Patches that only copy, at least. */
@@ -54,6 +55,10 @@ export const NO_WAYS: Ways = { patched: new Map(), segments: [] }
 const LARGEST = 256 << 20
 /** Bytes of files and references that are compared at once. */
 const AT_ONCE = 64 << 20
+/** Old bytes that are further back are not seen: the window of xz is 64 MiB (see lzma.ts), and pieces move. */
+const REACH: Record<FrameTool, number> = { zstd: Infinity, xz: 56 << 20 }
+/** Bytes of files and references for one frame, where those are several: xz's take long to make, so several are made at once. */
+const TOGETHER: Record<FrameTool, number> = { zstd: Infinity, xz: 16 << 20 }
 /** On links that are faster the quick patch arrives sooner: that is for --effort fast. */
 const FAST = 50e6
 
@@ -91,7 +96,7 @@ export async function chooseWays(plan: Plan, options: WaysOptions): Promise<Ways
     if (patch === undefined) prefixed.push(chosen)
     else patched.set(file.path, { reference, size: file.size, patch })
   }
-  return { patched, segments: segmentsOf(prefixed, can.memory) }
+  return { patched, segments: segmentsOf(prefixed, Math.min(can.memory, TOGETHER[can.prefix ?? 'zstd'])) }
 }
 
 /** Undefined where whole is best. */
@@ -107,10 +112,13 @@ async function choose(
     const found = await pool.run({ kind: 'match', signed: blocks, now: await whole(contents(file)) })
     return found.way === 'patch' ? { file, reference, patch: found.patch, packed: 0 } : undefined
   }
-  const prefix = can.prefix && file.size + before.length <= can.memory
+  const tool = file.size + before.length <= can.memory ? can.prefix : undefined
+  const prefix = tool !== undefined && before.length <= REACH[tool]
+  // a frame of xz is smaller than copies are, and takes no process for each
+  const copies = can.copies && !(prefix && tool === 'xz')
   const now = await whole(contents(file))
   const quick = pace.bytesPerSecond > FAST
-  const said = await pool.run({ kind: 'compare', before, now, can: { ...can, prefix }, quick })
+  const said = await pool.run({ kind: 'compare', before, now, can: { patch: can.patch, prefix, copies }, quick })
   if (said.way === 'whole') return undefined
   if (said.way === 'patch') return { file, reference, patch: said.patch, packed: 0 }
   return { file, reference, patch: undefined, packed: said.size ?? file.size * USUAL }

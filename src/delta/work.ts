@@ -1,15 +1,25 @@
 // The jobs that take a processor long, as data, so that any thread can do them.
 import { matchBlocks, type Signed } from './blocks.ts'
 import { makeCopies } from './copies.ts'
+import { frameAfter } from './lzma.ts'
 import { makePatch } from './patch.ts'
 import { STREAMS, type Patch } from './streams.ts'
 import { packed, packedAfter } from './zstd.ts'
 
+/** What decodes frames. */
+export type FrameTool = 'zstd' | 'xz'
+
 export type Job =
   /** Compresses bytes by zstd. */
   | { readonly kind: 'compress'; readonly bytes: Uint8Array; readonly level: number }
-  /** The same with the bytes before them as the dictionary. */
-  | { readonly kind: 'after'; readonly before: Uint8Array; readonly bytes: Uint8Array; readonly level: number }
+  /** The same with the bytes before them as the dictionary, or by xz, which has no levels here. */
+  | {
+      readonly kind: 'after'
+      readonly before: Uint8Array
+      readonly bytes: Uint8Array
+      readonly level: number
+      readonly tool: FrameTool
+    }
   /** How a file is said best after its old one. */
   | {
       readonly kind: 'compare'
@@ -40,7 +50,7 @@ export function answer(job: Job, give: (part: Uint8Array) => void): Said | Uint8
     case 'compress':
       return packed(job.bytes, job.level)
     case 'after':
-      return sizeAfter(job, give)
+      return afterOld(job, give)
     case 'compare':
       return compare(job)
     case 'match':
@@ -73,7 +83,7 @@ function compare({ before, now, can, quick }: Extract<Job, { kind: 'compare' }>)
           : undefined
   const asPatch = patch === undefined ? Infinity : costOf(patch)
   // a patch that is this small is not beaten, and what large files cost to compress is saved
-  const size = fits && asPatch > now.length / 50 ? sizeAfter({ before, bytes: now, level: 6 }) : Infinity
+  const size = fits && asPatch > now.length / 50 ? sizeAfter(before, now) : Infinity
   const asPrefix = MORE.prefix * size
   const plain = plainCost(now)
   if (patch !== undefined && asPatch < Math.min(asPrefix, plain)) return { way: 'patch', patch }
@@ -92,7 +102,7 @@ function isMuchChanged(before: Uint8Array, now: Uint8Array): boolean {
   if (now.length < SAMPLE) return false
   const sample = middleOf(now, SAMPLE)
   const around = middleOf(before, 4 * SAMPLE)
-  return sizeAfter({ before: around, bytes: sample, level: 6 }) > MUCH * packed(sample, QUICK).length
+  return sizeAfter(around, sample) > MUCH * packed(sample, QUICK).length
 }
 
 function middleOf(bytes: Uint8Array, size: number): Uint8Array {
@@ -100,15 +110,22 @@ function middleOf(bytes: Uint8Array, size: number): Uint8Array {
   return bytes.subarray(start, start + size)
 }
 
-function sizeAfter(
-  { before, bytes, level }: Omit<Extract<Job, { kind: 'after' }>, 'kind'>,
-  give?: (part: Uint8Array) => void,
+/** At level 6 of zstd. */
+function sizeAfter(before: Uint8Array, bytes: Uint8Array): number {
+  return afterOld({ kind: 'after', before, bytes, level: 6, tool: 'zstd' }, () => {})
+}
+
+function afterOld(
+  { before, bytes, level, tool }: Extract<Job, { kind: 'after' }>,
+  give: (part: Uint8Array) => void,
 ): number {
   let size = 0
-  packedAfter(before, bytes, level, (part) => {
+  const counted = (part: Uint8Array): void => {
     size += part.length
-    give?.(part)
-  })
+    give(part)
+  }
+  if (tool === 'xz') for (const part of frameAfter(before, bytes)) counted(part)
+  else packedAfter(before, bytes, level, counted)
   return size
 }
 

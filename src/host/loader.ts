@@ -22,6 +22,7 @@ const PARTS = [
   'patch',
   'copies',
   'same',
+  'frames',
   'receive',
   'activate',
   'converge',

@@ -1,7 +1,7 @@
 # Turns a delta that lies in the login user's spool into a published tree, or changes nothing.
 
 # receive TREE BASE SPOOL SIZE SHA256 CODEC RAW [SIZE:RAW ...]: a hash-correct tree/TREE afterwards. Behind the delta's
-# first tar there is a zstd frame for each SIZE:RAW, which is decoded with the files that stage/r1, r2 ... name before it.
+# first tar there is a frame for each SIZE:RAW, which is decoded with the files that stage/r1, r2 ... name before it.
 # With "fossil" as SPOOL the delta is a part of the fossil that runs; with "inline" it follows in frames, behind a last word "stream".
 # receive TREE BASE stream: the same of a plain tar on standard input, from a client on this machine.
 verb_receive() {
@@ -127,29 +127,6 @@ unpack() {
   for found in "$store"/stage/* "$store"/stage/.[!.]*; do
     case ${found##*/} in steps | drop | alias | again | times | xattrs | m | k | j | l | p | r[1-9]* | '.[!.]*') ;; *) die E_PROTO 'cannot use the delta: it has an unknown member' ;; esac
   done
-}
-
-unpack_frames() {
-  set -f
-  # shellcheck disable=SC2086 # words, none of them a pattern
-  set -- $tar_options
-  set +f
-  number=0 at=$first
-  for frame in $frames; do
-    number=$((number + 1))
-    names=$store/stage/r$number
-    [ -s "$names" ] && ! tr '\n\000' '\001\n' <"$names" | grep -qvE '^tree/[0-9a-f]{64}/root/.' && ! tr '\000' '\n' <"$names" | grep -qE '(^|/)\.\.(/|$)' || die E_PROTO 'cannot use the delta: it refers to what is no file of a tree'
-    (cd "$store" && over "$names" cat) >"$store/in/before" 2>"$store/tx/err" || blame 'read the old files'
-    {
-      tail -c "+$((at + 1))" "$delta" 2>/dev/null | head -c "${frame%:*}" | zstd -dcq --long=31 --patch-from="$store/in/before" 2>"$store/tx/decode" || : >"$store/tx/broken"
-    } | head -c "${frame#*:}" | untar "$@" || blame 'unpack the delta' E_HASH
-    [ ! -e "$store/tx/broken" ] || {
-      cp "$store/tx/decode" "$store/tx/err"
-      blame 'decode the delta' E_HASH
-    }
-    at=$((at + ${frame%:*}))
-  done
-  rm -f "$store/in/delta" "$store/in/before"
 }
 
 untar() { tar -xpf - -C "$store" "$@" 2>"$store/tx/err"; }

@@ -29,7 +29,7 @@ export async function deltaOf(
   const can = hostCan(survey)
   const ways = connected.direct ? NO_WAYS : await chooseWays(plan, { contents, old, signed, can, pace, pool })
   // rsync's stream has no patches, but finds blocks there and compresses well
-  const thrifty = plan.base !== undefined && ((signed?.size ?? 0) > 0 || !(can.prefix || can.patch))
+  const thrifty = plan.base !== undefined && ((signed?.size ?? 0) > 0 || !(can.prefix === 'zstd' || can.patch))
   if (ways !== NO_WAYS)
     at.context.onEvent({
       kind: 'detail',
@@ -42,6 +42,7 @@ export async function deltaOf(
     contents,
     ways,
     old,
+    ...(can.prefix === undefined ? {} : { frames: can.prefix }),
     x86: survey.tools.machine === 'x86_64' && survey.tools.has('xz_x86'),
     ...(plan.base !== undefined &&
     reuse === 'all' &&
@@ -79,7 +80,7 @@ function hostCan({ tools }: Survey): HostCan {
   const free = ((tools.memoryKib ?? USUAL_KIB) * 1024) / 4
   const patch = tools.has('perl') || tools.has('python3')
   return {
-    prefix: tools.has('patch_from'),
+    prefix: tools.has('patch_from') ? 'zstd' : tools.has('xz') && tools.has('dd') ? 'xz' : undefined,
     patch,
     copies: patch || tools.has('dd'),
     memory: Math.max(LEAST_BYTES, Math.min(MOST_BYTES, free)),

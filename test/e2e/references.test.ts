@@ -18,7 +18,8 @@ describe.each([
   ['python3 but no perl', ['perl'], 40_000],
   ['perl but no zstd', ['zstd'], 40_000],
   ['zstd alone', ['perl', 'python3'], 60_000],
-  ['none of them', ['perl', 'python3', 'zstd'], 400_000],
+  ['xz alone', ['perl', 'python3', 'zstd'], 60_000],
+  ['none of them', ['perl', 'python3', 'zstd', 'xz'], 400_000],
 ] as const)('push() to a host with %s', (_, strip, most) => {
   let host: Host
   let work: Work

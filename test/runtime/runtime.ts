@@ -13,8 +13,12 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
+import { encodeDelta, type DeltaOptions, type Encoded } from '../../src/delta/encode.ts'
+import { NO_WAYS, type Ways } from '../../src/delta/ways.ts'
 import { byteString } from '../../src/model/bytes.ts'
+import type { FileEntry } from '../../src/model/entry.ts'
 import type { Tree } from '../../src/model/tree.ts'
+import { makePlan } from '../../src/plan/plan.ts'
 import { scanDirectory } from '../../src/source/directory.ts'
 import { makeHasher, treeId } from '../../src/store/hash.ts'
 import { loadRuntime } from '../../src/host/loader.ts'
@@ -44,6 +48,8 @@ export interface Delta {
   readonly file: string
   readonly tree: string
   readonly base: string
+  /** What stands behind the first tar. */
+  readonly frames?: Encoded['frames']
 }
 
 export async function readTree(directory: string): Promise<Tree> {
@@ -54,6 +60,27 @@ export async function readTree(directory: string): Promise<Tree> {
   })
   if (tree === undefined) throw new Error(`${directory} was not read`)
   return tree
+}
+
+/** What a host is told to make `to` of `from`, in ways that may refer to the plan's base. */
+export async function deltaBetween(
+  from: string,
+  to: string,
+  { ways, ...options }: Omit<DeltaOptions, 'tree' | 'contents' | 'ways'> & { ways?: (base: string) => Ways },
+): Promise<Delta> {
+  const [base, target] = await Promise.all([from, to].map(async (directory) => {
+    const tree = await readTree(directory)
+    return { id: treeId(tree), tree }
+  })) // prettier-ignore
+  if (base === undefined || target === undefined) throw new Error('there are two trees')
+  const plan = makePlan({ target, base, elsewhere: new Map(), stacked: false })
+  const contents = (file: FileEntry): Buffer => readFileSync(join(to, file.path))
+  const delta = encodeDelta(plan, { ...options, tree: target.tree, contents, ways: ways?.(base.id) ?? NO_WAYS })
+  const chunks: Uint8Array[] = []
+  for await (const chunk of delta.chunks) chunks.push(Buffer.from(chunk))
+  const file = join(mkdtempSync(join(ground, 'delta-')), 'delta')
+  writeFileSync(file, Buffer.concat(chunks))
+  return { file, tree: target.id, base: plan.base ?? '-', frames: delta.frames }
 }
 
 /** A store with one generation of the container "app", and the delta to a second tree. */
@@ -106,8 +133,11 @@ export class Bench {
     const sha = createHash('sha256').update(bytes).digest('hex')
     writeFileSync(join(spool, sha), delta.spooled ?? bytes)
     const config = '{}'
+    const frames = delta.frames?.() ?? []
+    const first = bytes.length - frames.reduce((sum, { size }) => sum + size, 0)
+    const behind = frames.map(({ size, raw }) => ` ${size}:${raw}`).join('')
     const requests = [
-      `receive ${delta.tree} ${delta.base} ${sha} ${bytes.length} ${sha} none:${bytes.length} ${bytes.length}\n`,
+      `receive ${delta.tree} ${delta.base} ${sha} ${bytes.length} ${sha} none:${first} ${first}${behind}\n`,
       `activate app ${at.expected} ${at.number} ${delta.tree} ${at.rootfs ?? 'copy'} ${sha} ${config.length}\n${config}`,
     ]
     return this.ask(requests, at)
