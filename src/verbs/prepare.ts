@@ -6,7 +6,8 @@ import { whole } from '../delta/ways.ts'
 import type { Container, Generation, Survey } from '../host/survey.ts'
 import { escapeControls } from '../model/bytes.ts'
 import type { SourceRef, Target } from '../model/names.ts'
-import type { Changes, Plan, Step } from '../model/plan.ts'
+import type { FileEntry } from '../model/entry.ts'
+import type { Changes, Plan, Reference, Step } from '../model/plan.ts'
 import { keepsVolume } from '../model/service.ts'
 import { filesOf, type Tree } from '../model/tree.ts'
 import { checkDevices } from '../plan/devices.ts'
@@ -219,11 +220,19 @@ function byNames({ plan, near, likely }: Draft, at: Asked, signable: Usable['sig
     signable,
   }
   const changed = withReferences(plan, treesOf(near, at.manifest), usable)
-  // what was there under its name is in no need of a search through all trees, which are slow to read
-  if (filesToSketch(changed).length === 0) return changed
+  // what was there under its name, and is at hand, is in no need of a search through all trees, which are slow to read
+  const surely = ({ path, sha256 }: Reference, entry: FileEntry): boolean =>
+    path === entry.path && (usable.atHand(sha256) || usable.below(sha256))
+  const isFound = (step: Step): boolean =>
+    step.kind !== 'send' ||
+    step.entry.size < LEAST_SOUGHT ||
+    (step.reference !== undefined && surely(step.reference, step.entry))
+  if (changed.steps.every(isFound)) return changed
   return withReferences(plan, treesOf(likely, at.manifest), usable)
 }
 
+/** Less is sent sooner than it is found in them. */
+const LEAST_SOUGHT = 4096
 /** References are looked for in so many trees of a host, those of the container first. */
 const MOST_TREES = 12
 
