@@ -1,7 +1,10 @@
 // Becoming root on a host by every way there is, and the refusals of those that are not open.
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startHost, type Host } from '../fixture/host.ts'
+import { until } from '../fixture/server.ts'
 import { varveAtTerminal } from '../fixture/terminal.ts'
 import { varve, varveData, varveError } from '../fixture/varve.ts'
 import { workFor, type Work } from '../fixture/work.ts'
@@ -19,6 +22,19 @@ const sh = async (command: string, input?: string): Promise<string> => {
   return ran.stdout.toString()
 }
 const status = (): string[] => ['status', host.alias, ...work.common]
+
+// it would wait 20 s for an answer
+test(
+  'a source that cannot be read ends a push, though the host has not answered yet',
+  { timeout: 15_000 },
+  async () => {
+    await using server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const error = await varveError(['push', 'rootfs:/nowhere', `ssh://deploy@127.0.0.1:${port}/app`])
+    expect(error).toMatchObject({ code: 'E_SOURCE', status: 3 })
+  },
+)
 
 describe('with sudo', () => {
   beforeAll(async () => {
@@ -68,6 +84,19 @@ describe('with sudo', () => {
     // a ticket would let others be root for a while
     expect(await sh('ls -A /run/sudo/ts 2>/dev/null || :')).toBe('')
     await sh('rm /home/deploy/.ssh/rc')
+  })
+
+  test('push() connects while the source is read, and asks behind that', async () => {
+    await sudoers(WITH_PASSWORD)
+    const archive = `${work.state}.tar`
+    spawnSync('mkfifo', [archive])
+    const words = ['push', `tar:${archive}`, `${host.alias}:app`, ...work.common, '--progress', 'lines']
+    const pushing = varveAtTerminal(words, [{ after: PROMPT, type: `${PASSWORD}\r` }])
+    await until(async () => (await host.exec('ps -eo comm= | grep -x sudo')).status === 0)
+    expect(spawnSync('tar', ['-C', work.rootfs, '-cf', archive, '.']).status).toBe(0)
+    const seen = await pushing
+    expect(seen.shown).toMatch(/reading the source\s+connecting\s+\[sudo\] password on [^]*generation \d/)
+    expect(seen.status).toBe(0)
   })
 
   test('a wrong password is sent once', async () => {

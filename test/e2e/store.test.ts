@@ -115,7 +115,7 @@ describe('push() of a tree that the host holds', () => {
     await sh('echo another >/var/lib/varve/boot')
     change('first\n')
     expect(await push('booted')).toMatchObject({ bytes: { delta: 0 } })
-    expect(await sh(`ls ${first}/..`)).toBe('manifest\nok\nroot\n')
+    expect(await sh(`ls ${first}/..`)).toBe('hashed\nmanifest\nok\nroot\n')
     expect(await sh('cat /proc/sys/kernel/random/boot_id')).toBe(await sh('cat /var/lib/varve/boot'))
   })
 })
