@@ -92,7 +92,7 @@ async function beginning(
   for (let size = 0; size <= MOST_INLINE;) {
     const { value, done } = await iterator.next()
     if (done === true) return { bytes: Buffer.concat(read), rest: undefined }
-    read.push(value)
+    read.push(Uint8Array.from(value)) // it may be overwritten by the next
     size += value.length
   }
   const rest = async function* (): AsyncGenerator<Uint8Array> {
