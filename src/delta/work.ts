@@ -93,8 +93,9 @@ function compare({ before, now, can, quick }: Extract<Job, { kind: 'compare' }>)
 /** Bytes from the middle that tell how much of a large file is new. */
 const SAMPLE = 1 << 20
 /**
- * Where a prefix leaves more than this of what compression alone does, it beats a patch: over 258 programs of Debian's security
- * updates and 8 of another release, patches won at 0.46 at most, and all those of the other release lost, at 0.58 and more.
+ * Where a prefix leaves more than this of what compression alone does, it beats a patch: over 258 programs, 8 of
+ * them of another release and the others of security updates of Debian and one more, patches won at 0.46 at most, and all those
+ * of the other release lost, at 0.58 and more.
  */
 const MUCH = 0.5
 

@@ -124,16 +124,21 @@ export function openManifest(directory: string): Manifest {
     index,
     layer: (chain) =>
       database.prepare<[string], { tree: string }>('SELECT tree FROM layer WHERE chain = ?').get(chain)?.tree,
-    keepLayer: (chain, made) =>
-      void database.prepare('INSERT OR REPLACE INTO layer (chain, tree) VALUES (?, ?)').run(chain, made),
+    // what names trees is never written before them
+    keepLayer(chain, made) {
+      flush()
+      database.prepare('INSERT OR REPLACE INTO layer (chain, tree) VALUES (?, ?)').run(chain, made)
+    },
     stack: (trees) =>
       database
         .prepare<[string], TreeSummary & { flat: string }>('SELECT flat, entries, bytes FROM stack WHERE trees = ?')
         .get(trees.join(',')),
-    keepStack: (trees, { flat, entries, bytes }) =>
-      void database
+    keepStack(trees, { flat, entries, bytes }) {
+      flush()
+      database
         .prepare('INSERT OR REPLACE INTO stack (trees, flat, entries, bytes) VALUES (?, ?, ?, ?)')
-        .run(trees.join(','), flat, entries, bytes),
+        .run(trees.join(','), flat, entries, bytes)
+    },
     holdings(host, epoch) {
       const row = database.prepare<[string], { epoch: string }>('SELECT epoch FROM host WHERE name = ?').get(host)
       if (row?.epoch !== epoch) return undefined
