@@ -20,10 +20,10 @@ shards=8
 cores=$(nproc)
 # shellcheck disable=SC2016 # the inner shell expands
 # the last one takes the longest
-seq "$shards" -1 1 | setpriv --pdeathsig KILL xargs -P "$((cores < 4 ? cores : 4))" -I N setpriv --pdeathsig KILL sh -c '
-  test/fixture/run.sh npx vitest run --shard="N/$1" --reporter=default --reporter=json --outputFile.json="$0/N.json" >"$0/N.log" 2>&1
+seq "$shards" -1 1 | setpriv --pdeathsig KILL xargs -P "$((cores < 4 ? cores : 4))" -n 1 setpriv --pdeathsig KILL sh -c '
+  test/fixture/run.sh npx vitest run --shard="$2/$1" --reporter=default --reporter=json --outputFile.json="$0/$2.json" >"$0/$2.log" 2>&1
   status=$?
-  flock "$0" cat "$0/N.log"
+  flock "$0" cat "$0/$2.log"
   exit "$status"' "$reports" "$shards" || status=1
 echo '== other versions of Node'
 test/node-versions.sh "$reports/node" || status=1
