@@ -26,9 +26,10 @@ export function startPool(cores: number): Pool {
   const waiting: Waiting[] = []
   const idle: Worker[] = []
   const all = new Map<Worker, Waiting | undefined>()
+  let ended = false
   const next = (): void => {
     const first = waiting[0]
-    if (first === undefined) return
+    if (first === undefined || ended) return
     const worker = idle.pop() ?? (all.size < cores ? started() : undefined)
     if (worker === undefined) return
     waiting.shift()
@@ -41,7 +42,8 @@ export function startPool(cores: number): Pool {
     const done = (settle: (job: Waiting) => void): void => {
       const job = all.get(worker)
       all.set(worker, undefined)
-      worker.unref()
+      // what is ended while it answers must be waited for: the process would go without a word
+      if (!ended) worker.unref()
       if (job !== undefined) settle(job)
     }
     worker.on(
@@ -73,6 +75,7 @@ export function startPool(cores: number): Pool {
             next()
           }),
     async [Symbol.asyncDispose]() {
+      ended = true
       await Promise.all([...all.keys()].map((worker) => worker.terminate()))
     },
   }

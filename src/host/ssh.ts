@@ -3,6 +3,7 @@ import { once, setMaxListeners } from 'node:events'
 import type { Socket } from 'node:net'
 import { connect } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { finished } from 'node:stream/promises'
 import { callbackify } from 'node:util'
 import type { Algorithms, AnyAuthMethod, BaseAgent, ParsedKey, SignCallback, SigningRequestOptions } from 'ssh2'
 import ssh2 from 'ssh2'
@@ -284,9 +285,8 @@ function transport(label: string, clients: readonly Client[], socket: Socket): T
     traffic: () => ({ sent: socket.bytesWritten, received: socket.bytesRead }),
     [Symbol.asyncDispose]: async () => {
       for (const one of clients.toReversed()) one.end()
-      const signal = AbortSignal.timeout(GOODBYE_MS)
       // that the host closes its end as well would cost a round trip
-      if (!socket.destroyed && !socket.writableFinished) await once(socket, 'finish', { signal }).catch(() => {})
+      await finished(socket, { readable: false, signal: AbortSignal.timeout(GOODBYE_MS) }).catch(() => {})
       socket.unref()
     },
   }
