@@ -37,11 +37,16 @@ verb_receive() {
   [ ! -e "$store/tree/$tree" ] || mv -T "$store/tree/$tree" "$store/tree/$tree.bad.$(random_id)" || die E_IO "cannot set aside tree $tree"
   [ "$spool" = stream ] || take_delta
   : step taken
+  if [ "$base" != - ]; then
+    need_whole "$base"
+    known_of "$base" >"$store/tx/known" # before links to it count as changes
+  fi
   unpack
   : step unpacked
   for used in $(sed -n 's/^uses //p' "$store/stage/steps"); do
+    [ "$used" != "$base" ] || continue
     need_whole "$used"
-    known_of "$used" >>"$store/tx/known" # before links to them count as changes
+    known_of "$used" >>"$store/tx/known"
   done
   [ "$spool" = stream ] || unpack_frames
   build
@@ -107,7 +112,6 @@ unpack() {
   else
     case $codec in *+same)
       same=unsame
-      need_whole "$base"
       [ "$(sha256_of "$store/tree/$base/manifest")" = "$base" ] || set_aside "$base"
       ;;
     esac
@@ -193,14 +197,20 @@ build_on_base() {
 # path of the base, and of copies from elsewhere, to which l links. A shared inode is never written to.
 copies() {
   mkdir -p "$store/stage/c" || blame 'copy on the host'
+  [ ! -d "$store/stage/p" ] || patched || blame 'patch files' E_HASH
+  pairs again cp || blame 'copy on the host'
+  # last, so that nothing else is written to what is known to be a copy
   if [ -d "$store/stage/k" ]; then
     (cd "$store/stage/k" && find . -type f -print0) >"$store/tx/copies"
     # shellcheck disable=SC2016 # the inner shell expands them
     (cd "$store/tree/$base/root" && over "$store/tx/copies" sh -c 'to=$1; shift; cp --parents "$@" "$to/"' sh "$store/stage/c") 2>"$store/tx/err" || blame 'copy on the host'
+    copied "$store/tree/$base/root"
   fi
-  if [ -d "$store/stage/l" ]; then cp -RL "$store/stage/l/." "$store/stage/c/" 2>"$store/tx/err" || blame 'copy on the host'; fi
-  [ ! -d "$store/stage/p" ] || patched || blame 'patch files' E_HASH
-  pairs again cp || blame 'copy on the host'
+  if [ -d "$store/stage/l" ]; then
+    cp -RL "$store/stage/l/." "$store/stage/c/" 2>"$store/tx/err" || blame 'copy on the host'
+    (cd "$store/stage/l" && find . -type f -print0) >"$store/tx/copies"
+    copied "$store/stage/l"
+  fi
   for skeleton in "$store/stage/k" "$store/stage/j"; do
     [ -d "$skeleton" ] || continue
     if cp --help 2>&1 | grep -q -e --attributes-only; then
@@ -215,6 +225,15 @@ copies() {
         done' sh "$store/stage/c" {} +) 2>"$store/tx/err" || blame 'copy metadata'
     fi
   done
+}
+
+# copied FROM: of tx/copies, files below FROM that were copied to stage/c, those whose contents are known have known copies.
+copied() {
+  [ -s "$store/tx/known" ] || return 0
+  { (cd "$1" && over "$store/tx/copies" stat -c %i --) >"$store/tx/from" && (cd "$store/stage/c" && over "$store/tx/copies" stat -c %i --) >"$store/tx/to" &&
+    paste -d ' ' "$store/tx/from" "$store/tx/to" |
+    awk 'NR == FNR { sum[$1] = $2; next } $1 in sum { print $2, sum[$1] }' "$store/tx/known" - >"$store/tx/new" &&
+    cat "$store/tx/new" >>"$store/tx/known"; } 2>"$store/tx/err" || blame 'copy on the host'
 }
 
 # pairs WORD TOOL: what stage/WORD says, "FROM//TO" of files below stage/c each, by ln or cp.

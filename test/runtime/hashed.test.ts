@@ -1,9 +1,9 @@
 // What was hashed before and not written to since is not read again; what was written to is, whatever its times say.
 import { execFileSync } from 'node:child_process'
-import { linkSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { varveData } from '../fixture/varve.ts'
+import { varve, varveData } from '../fixture/varve.ts'
 import { Bench } from './runtime.ts'
 
 let bench: Bench
@@ -80,6 +80,39 @@ test.each(['root/etc/7 of\\150', 'root/etc/70 of\\150'])(
     expect(trees().filter((tree) => tree.includes('.bad.')).length).toBe(2)
   },
 )
+
+const touch = (): void => execFileSync('touch', ['-d', '2001-01-01', join(rootfs, 'etc/70 of\\150')])
+const rename = (): void => renameSync(join(rootfs, 'etc/70 of\\150'), join(rootfs, 'moved'))
+
+// a file under another name with its old metadata is linked, not copied
+test.each([
+  ['the same path', touch],
+  ['another path', () => (touch(), rename())],
+])('a copy to %s has the contents that its origin was known to have, unless that was altered', async (_to, change) => {
+  await push()
+  alter(inTree('root/etc/70 of\\150'))
+  change()
+  await push()
+  await bench.current()
+  const whole = trees().filter((tree) => !tree.includes('.bad.'))
+  expect([whole.length, trees().length]).toEqual([1, 2])
+})
+
+test.each([
+  ['the same path', touch],
+  ['another path', () => (touch(), rename())],
+])('a copy to %s is not read', async (_to, change) => {
+  await push()
+  const hashed = inTree('hashed')
+  const { ino } = statSync(inTree('root/etc/70 of\\150'))
+  const wrong = new RegExp(`^(${ino} .*) .*`, 'm')
+  writeFileSync(hashed, readFileSync(hashed, 'latin1').replace(wrong, `$1 ${'f'.repeat(64)}`))
+  change()
+  // what was told wrongly was believed, and so it is no more what it should be
+  const { stderr } = await varve(['push', `rootfs:${rootfs}`, 'local:app', '--rootfs', 'copy', ...bench.options])
+  expect(stderr).toMatch(/what was built is not .*sending/)
+  await bench.current()
+})
 
 test('gc keeps what was hashed of files that lose a link by it', async () => {
   await push()
