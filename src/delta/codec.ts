@@ -82,10 +82,10 @@ async function packPiece(bytes: Buffer, { tool, programs, pool, alone }: How): P
   const strong = tool.codec === 'xz' || tool.level > 9
   if (strong && alone?.includes('xz') === true && alone.includes('zstd') && bytes.length <= BOTH) {
     if (bytes.length <= TINY) return { codec: 'zstd', bytes: await pool.run({ kind: 'compress', bytes, level: 19 }) }
-    const both = [
-      await xz(bytes, { level: 9, programs }),
-      await pool.run({ kind: 'compress', bytes, level: 19 }),
-    ] as const
+    const both = await Promise.all([
+      xz(bytes, { level: 9, programs }),
+      pool.run({ kind: 'compress', bytes: Uint8Array.from(bytes), level: 19 }),
+    ])
     return both[0].length < both[1].length ? { codec: 'xz', bytes: both[0] } : { codec: 'zstd', bytes: both[1] }
   }
   switch (tool.codec) {
