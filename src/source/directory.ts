@@ -1,5 +1,5 @@
 // Reads a directory as a tree: one walk of stat facts, and contents only of what changed since the last reading.
-import { createHash } from 'node:crypto'
+import { createHash, hash as hashAtOnce } from 'node:crypto'
 import { readdirSync, readlinkSync } from 'node:fs'
 import { setImmediate as others } from 'node:timers/promises'
 import { VarveError, messageOf } from '../errors.ts'
@@ -227,16 +227,17 @@ function readFact(
 ): FileFact {
   const fresh = { dev: stats.dev, ino: stats.ino, size: stats.size, mtimeNs: stats.mtimeNs, ctimeNs: stats.ctimeNs }
   if (before !== undefined && isSame(before, fresh)) return before
-  const sha = createHash('sha256')
   if (stats.size <= CHUNK) {
     const bytes = readWhole(root, path, stats, scratch)
     const xxh64 = hash.xxh64(bytes)
     return {
       ...fresh,
       xxh64,
-      sha256: before?.size === stats.size && before.xxh64 === xxh64 ? before.sha256 : sha.update(bytes).digest('hex'),
+      sha256:
+        before?.size === stats.size && before.xxh64 === xxh64 ? before.sha256 : hashAtOnce('sha256', bytes, 'hex'),
     }
   }
+  const sha = createHash('sha256')
   const hint = hash.stream()
   const likely = before?.size === stats.size
   for (const chunk of readContents(root, path, stats, scratch)) {

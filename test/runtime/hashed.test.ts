@@ -81,7 +81,7 @@ test.each(['root/etc/7 of\\150', 'root/etc/70 of\\150'])(
   },
 )
 
-const touch = (): void => execFileSync('touch', ['-d', '2001-01-01', join(rootfs, 'etc/70 of\\150')])
+const touch = (): void => void execFileSync('touch', ['-d', '2001-01-01', join(rootfs, 'etc/70 of\\150')])
 const rename = (): void => renameSync(join(rootfs, 'etc/70 of\\150'), join(rootfs, 'moved'))
 
 // a file under another name with its old metadata is linked, not copied
