@@ -38,9 +38,19 @@ async function* pieces({ chunks, bytes, programs }: Stream, packing: Packing | u
   const { pace, pool, thrifty } = packing
   const made: Promise<Piece>[] = []
   let tool = pace.tool(bytes, codecs, thrifty)
+  let running = 0
   const begin = (piece: Buffer, last: boolean): void => {
+    const since = performance.now()
+    const by = tool
+    const shared = Math.max(1, ++running / pool.cores)
     const done = packPiece(piece, { tool, programs, pool, alone: last && begun === 0 ? codecs : undefined })
-    done.catch(() => {}) // who takes it is told
+    done
+      .then(() => {
+        const milliseconds = performance.now() - since
+        if (milliseconds >= TELLING_MS) pace.made?.(by, (piece.length * shared * 1000) / milliseconds)
+      })
+      .catch(() => {}) // who takes it is told
+      .finally(() => running--)
     made.push(done)
     begun++
   }
@@ -65,6 +75,9 @@ async function* pieces({ chunks, bytes, programs }: Stream, packing: Packing | u
   if (size > 0) begin(Buffer.concat(parts), true)
   for (const piece of made) yield await piece
 }
+
+/** What takes so long tells how fast a tool is here; less may be the start of a thread. */
+const TELLING_MS = 500
 
 /** What is so small is compressed by each of the strong tools, where one of them was chosen; but to start xz takes 30 ms. */
 const BOTH = 1 << 20

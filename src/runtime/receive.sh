@@ -204,12 +204,12 @@ copies() {
     (cd "$store/stage/k" && find . -type f -print0) >"$store/tx/copies"
     # shellcheck disable=SC2016 # the inner shell expands them
     (cd "$store/tree/$base/root" && over "$store/tx/copies" sh -c 'to=$1; shift; cp --parents "$@" "$to/"' sh "$store/stage/c") 2>"$store/tx/err" || blame 'copy on the host'
-    copied "$store/tree/$base/root"
+    know_copies "$store/tree/$base/root"
   fi
   if [ -d "$store/stage/l" ]; then
     cp -RL "$store/stage/l/." "$store/stage/c/" 2>"$store/tx/err" || blame 'copy on the host'
     (cd "$store/stage/l" && find . -type f -print0) >"$store/tx/copies"
-    copied "$store/stage/l"
+    know_copies "$store/stage/l"
   fi
   for skeleton in "$store/stage/k" "$store/stage/j"; do
     [ -d "$skeleton" ] || continue
@@ -227,8 +227,8 @@ copies() {
   done
 }
 
-# copied FROM: of tx/copies, files below FROM that were copied to stage/c, those whose contents are known have known copies.
-copied() {
+# know_copies FROM: of tx/copies, files below FROM that were copied to stage/c, those whose contents are known have known copies.
+know_copies() {
   [ -s "$store/tx/known" ] || return 0
   { (cd "$1" && over "$store/tx/copies" stat -c %i --) >"$store/tx/from" && (cd "$store/stage/c" && over "$store/tx/copies" stat -c %i --) >"$store/tx/to" &&
     paste -d ' ' "$store/tx/from" "$store/tx/to" |

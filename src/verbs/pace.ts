@@ -1,6 +1,6 @@
 // How fast a delta must be made: what the link to a host is known to take, or what it is seen to take on the way.
 import { availableParallelism } from 'node:os'
-import { steady, toolFor, type Pace, type Tool } from '../delta/effort.ts'
+import { speedOf, steady, toolFor, type Pace, type Tool } from '../delta/effort.ts'
 import { hostText } from '../model/names.ts'
 import type { Upload } from '../store/uploads.ts'
 import type { Asked } from './prepare.ts'
@@ -37,11 +37,12 @@ function knownRate({ context, connected, manifest }: Asked): number | undefined 
   return most === Infinity ? undefined : most
 }
 
-type MadeWith = { readonly rate: number; readonly tools: readonly Tool[] }
+/** `follows` is where nothing was known of the link. */
+type MadeWith = { readonly rate: number; readonly follows: boolean; readonly tools: readonly Tool[] }
 
 /**
  * The pace of a delta that is being sent: the same as before where some of it is on the host already, since it must be the
- * same bytes; on a link that nothing is known of it follows what that link takes.
+ * same bytes. It gives way where this machine is slower than thought, and on a link that nothing is known of what that link takes.
  */
 export function paceOf(upload: Upload, at: Asked, note: (madeWith: string) => void): Pace {
   const { cores } = at.pool
@@ -51,8 +52,9 @@ export function paceOf(upload: Upload, at: Asked, note: (madeWith: string) => vo
   const tools: Tool[] = []
   let waited = 0
   const from = at.connected.traffic().sent
-  const follows = before === undefined ? known === undefined : before.tools.length > 0
-  note(JSON.stringify({ rate, tools: before?.tools ?? [] } satisfies MadeWith))
+  const follows = before?.follows ?? known === undefined
+  let speed = 1
+  note(JSON.stringify({ rate, follows, tools: before?.tools ?? [] } satisfies MadeWith))
   return {
     bytesPerSecond: rate,
     cores,
@@ -62,12 +64,14 @@ export function paceOf(upload: Upload, at: Asked, note: (madeWith: string) => vo
       const seen = sent > BUFFERED ? (sent / Math.max(1, waited)) * 1000 : unseen
       const recorded = before?.tools[tools.length]
       const takes = Math.min(follows ? seen : rate, thrifty ? thriftOf(at) : Infinity)
-      const tool = recorded ?? toolFor(bytes, { bytesPerSecond: takes, cores }, codecs)
+      const tool = recorded ?? toolFor(bytes, { bytesPerSecond: takes, cores: cores * speed }, codecs)
       tools.push(tool)
-      if (follows && recorded === undefined) note(JSON.stringify({ rate, tools } satisfies MadeWith))
+      if (recorded === undefined) note(JSON.stringify({ rate, follows, tools } satisfies MadeWith))
       return tool
     },
     taken: (milliseconds) => void (waited += milliseconds),
+    // the slowest: other contents than the table's may be as fast by chance, but what is behind them is not
+    made: (tool, bytesPerSecond) => void (speed = Math.min(speed, speedOf(tool, bytesPerSecond) ?? speed)),
   }
 }
 

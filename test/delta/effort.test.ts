@@ -7,7 +7,7 @@ const MEGABIT = 125_000
 
 test.each([
   ['a slow link gets what is smallest', 1, 100e6, codecs, { codec: 'xz', level: 9 }],
-  ['a fast link gets what is quick', 1000, 100e6, codecs, { codec: 'zstd', level: 3 }],
+  ['a fast link gets what is quick', 1000, 100e6, codecs, { codec: 'zstd', level: 1 }],
   ['100 Mbit/s are not held up for a few percent', 100, 100e6, codecs, { codec: 'zstd', level: 9 }],
   ['on no link does little take long', 1000, 100e3, codecs, { codec: 'zstd', level: 19 }],
   ['a host with gzip alone gets gzip', 1, 100e6, ['gzip'] as const, { codec: 'gzip', level: 9 }],
