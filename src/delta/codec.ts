@@ -41,14 +41,16 @@ async function* pieces({ chunks, bytes, programs }: Stream, packing: Packing | u
   let running = 0
   const begin = (piece: Buffer, last: boolean): void => {
     const since = performance.now()
+    const { length } = piece // a thread takes it away
     const by = tool
     const shared = Math.max(1, ++running / pool.cores)
     const done = packPiece(piece, { tool, programs, pool, alone: last && begun === 0 ? codecs : undefined })
-    done
-      .then(() => {
-        const milliseconds = performance.now() - since
-        if (milliseconds >= TELLING_MS) pace.made?.(by, (piece.length * shared * 1000) / milliseconds)
-      })
+    const told = async (): Promise<void> => {
+      await done
+      const milliseconds = performance.now() - since
+      if (milliseconds >= TELLING_MS) pace.made?.(by, (length * shared * 1000) / milliseconds)
+    }
+    told()
       .catch(() => {}) // who takes it is told
       .finally(() => running--)
     made.push(done)

@@ -1,6 +1,6 @@
 // toolFor(): what makes a delta arrive soonest, by the link.
 import { expect, test } from 'vitest'
-import { levelAfter, steady, toolFor, type Codec } from '../../src/delta/effort.ts'
+import { levelAfter, speedOf, steady, toolFor, type Codec } from '../../src/delta/effort.ts'
 
 const codecs: readonly Codec[] = ['zstd', 'xz']
 const MEGABIT = 125_000
@@ -14,6 +14,12 @@ test.each([
   ['a host with nothing gets what there is', 1, 100e6, [] as const, { codec: 'none', level: 0 }],
 ])('%s', (_, megabits, bytes, able, tool) => {
   expect(toolFor(bytes, { bytesPerSecond: megabits * MEGABIT, cores: 2 }, able)).toEqual(tool)
+})
+
+test('a machine of a tenth of the speed takes what is quicker', () => {
+  const slow = 2 * (speedOf({ codec: 'zstd', level: 9 }, 2.9e6) ?? 0)
+  expect(slow).toBeCloseTo(0.2)
+  expect(toolFor(100e6, { bytesPerSecond: 100 * MEGABIT, cores: slow }, codecs)).toEqual({ codec: 'zstd', level: 1 })
 })
 
 test('the slower the link, the fewer bytes are made of the same', () => {

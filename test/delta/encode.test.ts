@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { steady, type Codec } from '../../src/delta/effort.ts'
+import { steady, type Codec, type Pace } from '../../src/delta/effort.ts'
 import { encodeDelta, type DeltaOptions } from '../../src/delta/encode.ts'
 import type { Pool } from '../../src/delta/pool.ts'
 import { answer, type Answer } from '../../src/delta/work.ts'
@@ -100,6 +100,24 @@ describe('encodeDelta()', () => {
       createHash('sha256').update((await encoded({ packing: { codecs: ['zstd'], pace: steady(1e6, 2), pool: jobs }, contents: () => chunked(bytes, 1 << 20) }, of)).bytes).digest('hex') // prettier-ignore
     const one = await digest({ ...pool, cores: 1 })
     expect(await digest({ ...slow, cores: 4 })).toBe(one)
+  })
+
+  test('tells how fast large pieces were made, though threads take their memory away', async () => {
+    const size = 3 << 20
+    const of: Plan = { ...plan, steps: [{ kind: 'send', entry: file('large', size) }] }
+    const away: Pool = {
+      ...pool,
+      run: async (job, give = () => {}) => {
+        const its = structuredClone(job, { transfer: 'bytes' in job ? [job.bytes.buffer as ArrayBuffer] : [] })
+        await sleep(600)
+        return answer(its, give) as Answer<typeof job.kind>
+      },
+    }
+    const told: number[] = []
+    const pace: Pace = { ...steady(100e6, 2), made: (_, bytesPerSecond) => void told.push(bytesPerSecond) }
+    await encoded({ packing: { codecs: ['zstd'], pace, pool: away }, contents: () => chunked(Buffer.alloc(size), 1 << 20) }, of) // prettier-ignore
+    expect(told.length).toBe(1)
+    expect(told[0]).toBeGreaterThan(size / 60)
   })
 
   test('says what goes, what is linked and what is copied', async () => {
