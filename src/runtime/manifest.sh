@@ -7,15 +7,21 @@ write_manifest() (
   known=${3-} hashed=${4-}
   kinds=$(scratch) || exit 1
   trap 'rm -rf "$kinds"' EXIT
-  find . -type d -print0 | sort -z >"$kinds/directories" || exit 1
-  find . -type f -print0 | sort -z >"$kinds/files" || exit 1
-  find . -type l -print0 | sort -z >"$kinds/symlinks" || exit 1
-  find . ! -type d ! -type f ! -type l -print0 | sort -z >"$kinds/nodes" || exit 1
+  if [ "$gnu_find" = yes ]; then
+    find . -type d -fprint0 "$kinds/directories" -o -type f -fprint0 "$kinds/files" -o -type l -fprint0 "$kinds/symlinks" -o -fprint0 "$kinds/nodes" || exit 1
+  else
+    find . -type d -print0 >"$kinds/directories" && find . -type f -print0 >"$kinds/files" && find . -type l -print0 >"$kinds/symlinks" &&
+      find . ! -type d ! -type f ! -type l -print0 >"$kinds/nodes" || exit 1
+  fi
+  for kind in directories files symlinks nodes; do sort -z -o "$kinds/$kind" "$kinds/$kind" || exit 1; done
   if [ "$gnu_stat" = yes ]; then inode='%i %.9Z'; else inode=%i; fi
   [ ! -s "$kinds/files" ] || over "$kinds/files" stat -c "$inode" -- >"$kinds/inodes" || exit 1
   # hashing reads all contents: it runs beside what reads metadata
   : >"$kinds/begun"
   { sums || : >"$kinds/failed"; } >"$kinds/sums" &
+  if has getfattr; then { xattrs "$kinds" || : >"$kinds/failed"; } >"$kinds/xattrs" &
+  elif [ -s "${2-}" ]; then cp "$2" "$kinds/xattrs"
+  else : >"$kinds/xattrs"; fi
   printf 'varve-tree 1\n'
   section directories '%n//%f %u %g %.9Y' || exit 1
   section files '%n//%f %u %g %.9Y %s' || exit 1
@@ -24,9 +30,6 @@ write_manifest() (
   targets || exit 1
   section nodes '%n//%f %u %g %.9Y %t:%T' || exit 1
   links >"$kinds/links" || exit 1
-  if has getfattr; then xattrs "$kinds" >"$kinds/xattrs" || exit 1
-  elif [ -s "${2-}" ]; then cp "$2" "$kinds/xattrs"
-  else : >"$kinds/xattrs"; fi
   wait
   [ ! -e "$kinds/failed" ] || exit 1
   printf 'sums %s\n' "$(count files)"
@@ -47,14 +50,22 @@ write_manifest() (
 # again, and contents may change under the same time of modification, but never under the same time of change.
 known_of() {
   [ "$gnu_stat" = yes ] && read -r boot <"$store/tree/$1/hashed" && [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ] || return 0
-  find "$store/tree/$1/root" -type f -exec stat -c '%i %.9Z' -- {} + |
-    awk 'NR == FNR { sum[$1 " " $2] = $3; next } $0 in sum { print $1, sum[$0] }' "$store/tree/$1/hashed" -
+  changes_of "$1" | awk 'NR == FNR { sum[$1 " " $2] = $3; next } $0 in sum { print $1, sum[$0] }' "$store/tree/$1/hashed" -
 } 2>/dev/null
+
+# "INODE CHANGED" of a tree's files.
+changes_of() {
+  if [ "$gnu_find" = yes ]; then
+    find "$store/tree/$1/root" -type f -printf '%i %C@\n' | sed 's/0$//' # ten digits
+  else
+    find "$store/tree/$1/root" -type f -exec stat -c '%i %.9Z' -- {} +
+  fi
+}
 
 # still_known TREE KNOWN: what KNOWN tells is good for the present times of change: those that the removal of links has set.
 still_known() {
   {
-    cat /proc/sys/kernel/random/boot_id && find "$store/tree/$1/root" -type f -exec stat -c '%i %.9Z' -- {} + |
+    cat /proc/sys/kernel/random/boot_id && changes_of "$1" |
       awk 'NR == FNR { sum[$1] = $2; next } $1 in sum { print $0, sum[$1] }' "$2" -
   } >"$store/tx/hashed" && mv -T "$store/tx/hashed" "$store/tree/$1/hashed"
 } 2>/dev/null
@@ -143,3 +154,4 @@ xattrs() {
 }
 
 if stat -c %.9Y / 2>/dev/null | grep -q '\.[0-9]\{9\}$'; then gnu_stat=yes; else gnu_stat=no; fi
+if find / -maxdepth 0 -printf %C@ 2>/dev/null | grep -q '\.[0-9]\{9\}0$'; then gnu_find=yes; else gnu_find=no; fi

@@ -190,7 +190,9 @@ drop_lock() {
 
 # What a verb that failed had begun goes while the lock is still held.
 leave() {
-  if [ "$?" != 0 ] && [ "$locked" = yes ]; then
+  status=$?
+  [ -z "${linking-}" ] || wait "$linking"
+  if [ "$status" != 0 ] && [ "$locked" = yes ]; then
     [ -z "${begun-}" ] || abandon
     sweep
   fi

@@ -40,6 +40,9 @@ verb_receive() {
   if [ "$base" != - ]; then
     need_whole "$base"
     known_of "$base" >"$store/tx/known" # before links to it count as changes
+    mkdir -p "$store/in"
+    cp -al "$store/tree/$base/root" "$store/in/base" 2>"$store/tx/linking" &
+    linking=$!
   fi
   unpack
   : step unpacked
@@ -129,7 +132,7 @@ unpack() {
   [ "$(sed -n '1p;$p' "$store/stage/steps" 2>/dev/null)" = "varve-delta 1${newline}end" ] || die E_HASH 'cannot use the delta: its steps are not whole'
   grep -qx "tree $tree" "$store/stage/steps" && grep -qx "base $base" "$store/stage/steps" || die E_CONFLICT 'cannot use the delta: it is made for another tree or base'
   for found in "$store"/stage/* "$store"/stage/.[!.]*; do
-    case ${found##*/} in steps | drop | alias | again | times | xattrs | m | k | j | l | p | r[1-9]* | '.[!.]*') ;; *) die E_PROTO 'cannot use the delta: it has an unknown member' ;; esac
+    case ${found##*/} in steps | drop | alias | again | times | xattrs | m | k | j | l | p | s | r[1-9]* | '.[!.]*') ;; *) die E_PROTO 'cannot use the delta: it has an unknown member' ;; esac
   done
 }
 
@@ -159,7 +162,7 @@ build() {
     build_on_base
   fi
   # before it is hashed: an inode that loses a link has changed
-  rm -rf "$store"/stage/[mkjlcp]
+  rm -rf "$store"/stage/[mkjlcps]
   [ -s "$store/stage/times" ] || return 0
   # shellcheck disable=SC2016 # the inner shell expands them
   (cd "$store/stage/root" && over "$store/stage/times" sh -c '
@@ -168,21 +171,25 @@ build() {
     done' sh) 2>"$store/tx/err" || blame 'set times'
 }
 
-has_copies() { [ -d "$store/stage/k" ] || [ -d "$store/stage/j" ] || [ -d "$store/stage/c" ]; }
+has_copies() { [ -d "$store/stage/k" ] || [ -d "$store/stage/j" ] || [ -d "$store/stage/c" ] || [ -d "$store/stage/s" ]; }
 
 build_on_base() {
   if [ "$base" = - ]; then
     mkdir "$store/stage/root" || blame 'build the tree'
   else
-    cp -al "$store/tree/$base/root" "$store/stage/root" 2>"$store/tx/err" || blame 'link the base'
+    wait "$linking" || { mv "$store/tx/linking" "$store/tx/err" && blame 'link the base'; }
+    linking=
+    mv -T "$store/in/base" "$store/stage/root" 2>"$store/tx/err" || blame 'link the base'
     if [ -s "$store/stage/drop" ]; then
       (cd "$store/stage/root" && over "$store/stage/drop" rm -rf --) 2>"$store/tx/err" || blame 'drop what went'
     fi
   fi
   if has_copies; then
     copies
+    # nothing here writes to a copy that is known, or replaces one
+    [ ! -d "$store/stage/s" ] || { cp -al "$store/stage/c/." "$store/stage/s/" && rm -rf "$store/stage/c" && mv -T "$store/stage/s" "$store/stage/c"; } 2>"$store/tx/err" || blame 'join the copies' E_HASH
     pairs alias ln || blame 'link the copies'
-    cp -al "$store/stage/c/." "$store/stage/root/" 2>"$store/tx/err" || blame 'join the copies'
+    join_copies || blame 'join the copies'
   fi
   # GNU cp leaves a directory that is there its setuid, setgid and sticky bits
   # shellcheck disable=SC2016 # the inner shell expands them
@@ -193,10 +200,24 @@ build_on_base() {
   cp -al "$store/stage/m/." "$store/stage/root/" 2>"$store/tx/err" || blame 'join what is new'
 }
 
+# What is less is linked into what is more. Directories get their metadata last, of those above a copy none keeps what it has.
+join_copies() (
+  exec 2>"$store/tx/err"
+  cd "$store/stage" || exit 1
+  gone=0
+  [ ! -s drop ] || gone=$(tr -cd '\000' <drop | wc -c)
+  if [ "$gone" -gt 1000 ] && [ "$(find root ! -type d | wc -l)" -lt "$gone" ]; then
+    cp -al root/. c/ && rm -rf root && mv -T c root
+  else
+    cp -al c/. root/
+  fi
+)
+
 # Files whose contents are here under other metadata. k and j hold empty files with the metadata: of copies from the same
 # path of the base, and of copies from elsewhere, to which l links. A shared inode is never written to.
 copies() {
   mkdir -p "$store/stage/c" || blame 'copy on the host'
+  [ ! -d "$store/stage/s" ] || know_copied "$store/stage/s"
   [ ! -d "$store/stage/p" ] || patched || blame 'patch files' E_HASH
   pairs again cp || blame 'copy on the host'
   # last, so that nothing else is written to what is known to be a copy
@@ -230,7 +251,14 @@ copies() {
 # know_copies FROM: of tx/copies, files below FROM that were copied to stage/c, those whose contents are known have known copies.
 know_copies() {
   [ -s "$store/tx/known" ] || return 0
-  { (cd "$1" && over "$store/tx/copies" stat -c %i --) >"$store/tx/from" && (cd "$store/stage/c" && over "$store/tx/copies" stat -c %i --) >"$store/tx/to" &&
+  (cd "$1" && over "$store/tx/copies" stat -c %i --) >"$store/tx/from" 2>"$store/tx/err" || blame 'copy on the host'
+  know_copied "$store/stage/c"
+}
+
+# The same of files below TO that are copies of the inodes in tx/from.
+know_copied() {
+  [ -s "$store/tx/known" ] || return 0
+  { (cd "$1" && over "$store/tx/copies" stat -c %i --) >"$store/tx/to" &&
     paste -d ' ' "$store/tx/from" "$store/tx/to" |
     awk 'NR == FNR { sum[$1] = $2; next } $1 in sum { print $2, sum[$1] }' "$store/tx/known" - >"$store/tx/new" &&
     cat "$store/tx/new" >>"$store/tx/known"; } 2>"$store/tx/err" || blame 'copy on the host'

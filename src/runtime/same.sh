@@ -1,13 +1,18 @@
 # Turns runs of new metadata and places back into the members of a tar: of entries that stand in the base, and differ in nothing else.
 #
 # A delta whose codec ends in "+same" begins with a line "same BYTES BASE" and lines of runs (see delta/same.ts). perl makes
-# members of them, with names and targets of the base's manifest, and passes on the tar behind.
+# members of them, with names and targets of the base's manifest, and passes on the tar behind. Copies come whole, below stage/s;
+# large ones do not, since cp may share their blocks. What was copied is noted in tx/copies, the inodes of the old files in tx/from.
 
 same_perl='
 use strict; use warnings FATAL => "all";
 binmode STDIN; binmode STDOUT;
 sub bad { die "the metadata of the delta is not sound\n" }
-sub put { print @_ or die "$!\n" }
+my $ready = "";
+sub flush {
+  for (my $at = 0; $at < length $ready;) { $at += syswrite(STDOUT, $ready, length($ready) - $at, $at) // die "$!\n" }
+  $ready = "";
+}
 defined(my $head = <STDIN>) or bad;
 $head =~ /^same (\d{1,9}) ([0-9a-f]{64})\n\z/ or bad;
 my ($size, $base) = ($1, $2);
@@ -36,9 +41,8 @@ sub block {
 }
 sub record {
   my $rest = " $_[0]=$_[1]\n";
-  my $length = 1 + length $rest;
-  $length = length "$length$rest" while $length != length "$length$rest";
-  return "$length$rest";
+  my $length = length $rest;
+  return $length + ($length < 9 ? 1 : $length < 98 ? 2 : $length < 997 ? 3 : 4) . $rest;
 }
 my ($from, $to);
 sub placed {
@@ -47,25 +51,39 @@ sub placed {
     $path eq $from || substr($path, 0, length "$from/") eq "$from/" or bad;
     $path = $to . substr $path, length $from;
   }
+  return $path if $room eq "";
   return "stage/$room" . ($path eq "" ? "" : "/$path");
 }
+my %cached;
 sub member {
-  my ($type, $mode, %record) = @_;
-  my $records = join "", map { record($_ => $record{$_}) } grep { defined $record{$_} } qw(path uid gid mtime linkpath);
-  put block("PaxHeader", 0644, length $records, "x"), $records, "\0" x (-length($records) % 512), block("same", $mode, 0, $type);
+  my ($type, $mode, $size, $path, $link, @owner) = @_;
+  my $records = record(path => $path) . ($cached{"@owner"} //= record(uid => $owner[0]) . record(gid => $owner[1]) . record(mtime => $owner[2]));
+  $records .= record(linkpath => $link) if defined $link;
+  $ready .= ($cached{length $records} //= block("PaxHeader", 0644, length $records, "x")) . $records . "\0" x (-length($records) % 512) . block("same", $mode, $size, $type);
+  flush if length $ready > 1 << 18;
+}
+my %note;
+sub whole {
+  my ($file, $size, $path, $mode, @owner) = @_;
+  if (!%note) { for my $name (qw(copies from)) { open $note{$name}, ">:raw", "tx/$name" or die "$!\n" } }
+  my @stat = lstat $file;
+  @stat && -f _ && $stat[7] == $size && sysopen my $in, $file, 0 or die "$file is not what it was\n";
+  member(0, $mode, $size, "stage/s/$path", undef, @owner);
+  for (my $left = $size; $left > 0;) { $left -= sysread($in, $ready, $left, length $ready) || die "$file is not what it was\n" }
+  $ready .= "\0" x (-$size % 512);
+  print { $note{copies} } "$path\0" or die "$!\n";
+  print { $note{from} } "$stat[1]\n" or die "$!\n";
 }
 sub entry {
-  my ($entry, $time, $mode, $uid, $gid) = @_;
-  my %of = (uid => $uid, gid => $gid, mtime => $time eq "=" ? $entry->{time} : $time);
-  if ($entry->{kind} eq "files") {
-    my %old = (linkpath => "tree/$base/root/$entry->{path}", uid => 0, gid => 0, mtime => 0);
-    return member(1, 0600, path => placed("m", $entry->{path}), %old) if $time eq "=";
-    member(0, $mode, path => placed(defined $from ? "j" : "k", $entry->{path}), %of);
-    member(1, 0600, path => placed("l", $entry->{path}), %old) if defined $from;
-  } else {
-    $of{linkpath} = $entry->{target} if $entry->{kind} eq "symlinks";
-    member({ directories => 5, symlinks => 2 }->{ $entry->{kind} }, $mode, path => placed("m", $entry->{path}), %of);
-  }
+  my ($entry, $time, $mode, @owner) = @_;
+  push @owner, $time eq "=" ? $entry->{time} : $time;
+  my $kind = $entry->{kind};
+  return member($kind eq "directories" ? 5 : 2, $mode, 0, placed("m", $entry->{path}), $kind eq "symlinks" ? $entry->{target} : undef, @owner) if $kind ne "files";
+  my $file = "tree/$base/root/$entry->{path}";
+  return member(1, 0600, 0, placed("m", $entry->{path}), $file, 0, 0, 0) if $time eq "=";
+  return whole($file, $entry->{size}, placed("", $entry->{path}), $mode, @owner) if $entry->{size} < 1 << 18;
+  member(0, $mode, 0, placed(defined $from ? "j" : "k", $entry->{path}), undef, @owner);
+  member(1, 0600, 0, placed("l", $entry->{path}), $file, 0, 0, 0) if defined $from;
 }
 my ($at, $when) = (0, undef);
 for (split /\n/, $runs) {
@@ -83,7 +101,8 @@ for (split /\n/, $runs) {
   }
   $at += $count;
 }
-while (read STDIN, my $piece, 1 << 16) { put $piece }
+do { flush } while read STDIN, $ready, 1 << 16;
+for (values %note) { close $_ or die "$!\n" }
 close STDOUT or die "$!\n";
 '
 

@@ -1,7 +1,7 @@
 // New contents that a tree has several times, under other metadata each, travel once: to an empty host, over a base, and after old ones.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { linkSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, renameSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Planned } from '../../src/verbs/plan.ts'
@@ -9,7 +9,7 @@ import type { Report } from '../../src/verbs/report.ts'
 import { listingOn, unshared } from '../fixture/deployed.ts'
 import { startHost, type Host } from '../fixture/host.ts'
 import { listingOf } from '../fixture/rootfs.ts'
-import { varveData } from '../fixture/varve.ts'
+import { varve, varveData } from '../fixture/varve.ts'
 import { workFor, type Work } from '../fixture/work.ts'
 
 const SIZE = 1 << 20
@@ -110,5 +110,42 @@ describe.each([
     expect(bytes.changed).toBeLessThan(SIZE + 100_000)
     expect(bytes.delta).toBeLessThan(20_000)
     await expectExact()
+  })
+
+  /** Files of few bytes and of many, some linked; all that stands in `kept` stays as it is. */
+  const touched = (seconds: number): void => {
+    for (const name of ['many', 'large', 'gone'])
+      execFileSync('find', [join(work.rootfs, name), '-type', 'f', '-exec', 'touch', '-d', `@${seconds}`, '{}', '+'])
+  }
+  const pushed = async (): Promise<string> => {
+    wholeSeconds('-type', 'd')
+    const { status, stderr } = await varve(work.push('app', ...loss))
+    expect([status, stderr]).toEqual([0, expect.any(String)])
+    await expectExact()
+    return stderr
+  }
+
+  test('of which all get another time, and some another place, costs words', async () => {
+    for (const name of ['many', 'large', 'gone', 'kept/deep']) mkdirSync(join(work.rootfs, name), { recursive: true })
+    for (let i = 0; i < 1200; i++) writeFileSync(join(work.rootfs, `many/ñ\n${i}`), `contents ${i}`)
+    for (let i = 0; i < 9; i++) writeFileSync(join(work.rootfs, `gone/${i}`), noise(`gone ${i}`, 2048))
+    for (let i = 0; i < 3; i++) writeFileSync(join(work.rootfs, `large/${i}`), noise(`large ${i}`, 300_032))
+    for (let i = 0; i < 9; i++) writeFileSync(join(work.rootfs, `kept/deep/${i}`), `kept ${i}`)
+    writeFileSync(join(work.rootfs, 'many/empty'), '')
+    for (const name of ['many/ñ\n7', 'large/1']) linkSync(join(work.rootfs, name), join(work.rootfs, `${name} linked`))
+    execFileSync('chmod', ['3777', join(work.rootfs, 'kept'), join(work.rootfs, 'many')])
+    wholeSeconds()
+    await pushed()
+    touched(1_600_000_000)
+    renameSync(join(work.rootfs, 'gone'), join(work.rootfs, 'large/come'))
+    expect((await planned()).bytes.changed).toBe(0)
+    expect(await pushed()).not.toContain('W_HEAL')
+  })
+
+  test('of which one has another length there is mended', async () => {
+    await host.exec(`for tree in /var/lib/varve/tree/*/root/many; do printf short >"$tree/empty"; done`)
+    mkdirSync(join(work.rootfs, 'gone'))
+    touched(1_650_000_000)
+    expect(await pushed()).toContain('W_HEAL')
   })
 })
