@@ -41,7 +41,7 @@ const most: Readonly<Record<string, number>> = {
   delta: 19,
   store: 13,
   host: 14,
-  runtime: 28,
+  runtime: 29,
   plan: 11,
   tar: 15,
   model: 14,

@@ -1,6 +1,6 @@
 // Turns a plan into a delta: a tar whose first member is the steps, compressed with the codec of the host.
 //
-// Members lie below stage/, where the host unpacks them (runtime/receive.sh): `steps`, `drop`, `alias`, `times` and `xattrs`
+// Members lie below stage/, where the host unpacks them (runtime/receive.sh, runtime/build.sh): `steps`, `drop`, `alias`, `times` and `xattrs`
 // are words to the runtime; `m` is what is made anew; `k` holds empty files with the metadata of copies that the host
 // makes of the same path of its base, `j` of copies that it makes of the contents that `l` links to, by the patches in `p`, or
 // of what it made so before, as `again` says. Behind this tar come others, frames of zstd or xz that are decoded with the files of `r1`, `r2` ... before them: they hold

@@ -23,6 +23,7 @@ const PARTS = [
   'copies',
   'same',
   'frames',
+  'build',
   'receive',
   'activate',
   'converge',

@@ -1,4 +1,5 @@
 // withSimilar: of all old files the one that a new one was made from, whatever it is called; none for what is like nothing.
+import { createHash } from 'node:crypto'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { byteString } from '../../src/model/bytes.ts'
@@ -21,16 +22,17 @@ const held = (...paths: string[]): { id: string; tree: { entries: FileEntry[] } 
 const referencesOf = ({ steps }: Plan): (string | undefined)[] =>
   steps.map((step) => (step.kind === 'send' ? step.reference?.path : undefined))
 
-/** Random numbers that are the same for the same seed. */
-function random(seed: number): () => number {
-  let state = seed + 1
-  return () => ((state = Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x6d2b79f5) >>> 8) / 2 ** 24
+/** Random bytes that are the same for the same seed, and of two seeds never the same ones from some place on. */
+function noise(seed: number, size: number): Buffer {
+  return createHash('shake256', { outputLength: size }).update(String(seed)).digest()
 }
 
 /** Bytes; or lines as of a program's text, in which words and beginnings come again and again. */
 function contentsOf(seed: number, size: number, text: boolean): Buffer {
-  const next = random(seed)
-  if (!text) return Buffer.from(Uint8Array.from({ length: size }, () => next() * 256))
+  if (!text) return noise(seed, size)
+  const numbers = noise(seed, 4 * size)
+  let at = 0
+  const next = (): number => numbers.readUInt32LE((at += 4)) / 2 ** 32
   const word = (): string => ['export', 'function', 'return', 'const', 'value', 'length', 'import', 'options'][Math.floor(next() * 8)] ?? '' // prettier-ignore
   const name = (): string => Math.floor(next() * 1e6).toString(36)
   let made = '// SPDX-License-Identifier: MIT\n'

@@ -2,11 +2,13 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
   readdirSync,
   readlinkSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -38,7 +40,11 @@ export const runtimeText = loadRuntime().text.toString()
 /** Words by which a shell evaluates a text, as a client's loader does: it is longer than one word of a command may be. */
 export function evaluated(text: string, [home, uid, store, bundles]: [string, string, string, string]): string[] {
   const file = join(ground, `${createHash('sha256').update(text).digest('hex')}.sh`)
-  writeFileSync(file, text)
+  // a shell that was started just now may still read it
+  if (!existsSync(file)) {
+    writeFileSync(`${file}.${process.pid}`, text)
+    renameSync(`${file}.${process.pid}`, file)
+  }
   return ['-c', 'text=$(cat "$5"; echo .); eval "${text%.}"', 'varve', home, uid, store, bundles, file]
 }
 
