@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 
-const built = new URL('../dist/cli/main.js', import.meta.url)
+const built = new URL('../dist/command/main.js', import.meta.url)
 if (!existsSync(built)) {
   process.stderr.write('varve: not built yet: dist/ is missing\n  run: npm run build\n')
   process.exit(1)

@@ -34,7 +34,7 @@ export type Plan = {
   readonly tree: string
   /** The tree whose entries are linked to begin with. */
   readonly base: string | undefined
-  /** Topmost paths of the base that go, or that give way to a step. */
+  /** Topmost paths of the base that go; not those of files, symlinks and nodes where the target has another such one. */
   readonly drop: readonly ByteString[]
   /** In the order of the tar: directories, sent contents, links, copies, aliases, then symlinks and nodes. */
   readonly steps: readonly Step[]

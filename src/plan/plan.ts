@@ -61,7 +61,7 @@ export function makePlan({ target, base: offered, elsewhere, stacked }: PlanInpu
     steps.push(step)
   }
   for (const entry of aliases) steps.push({ kind: 'alias', entry, copied: copied.has(entry.first) })
-  const drop = dropped(base?.tree, { target: target.tree, kept })
+  const drop = dropped(base?.tree, target.tree)
   steps.push(...directorySteps(target.tree, { before, touched: [...drop, ...steps.map((step) => step.entry.path)] }))
   steps.sort((a, b) => rank(a) - rank(b) || (a.entry.path < b.entry.path ? -1 : 1))
   const sent = steps.reduce((bytes, step) => bytes + (step.kind === 'send' ? step.entry.size : 0), 0)
@@ -204,20 +204,17 @@ class BaseFiles {
   }
 }
 
-/** Topmost paths of the base that the target has not, or not as they are; a directory stays where it is one in both. */
-function dropped(
-  base: Tree | undefined,
-  { target, kept }: { target: Tree; kept: ReadonlySet<ByteString> },
-): ByteString[] {
+/** Topmost paths of the base that the target has not, or as a directory in one of the two only. */
+function dropped(base: Tree | undefined, target: Tree): ByteString[] {
   if (base === undefined) return []
-  const directories = new Set(target.entries.filter((entry) => entry.kind === 'directory').map((entry) => entry.path))
+  const kinds = new Map(target.entries.map((entry) => [entry.path, entry.kind]))
   const gone = new Set<ByteString>()
   const topmost: ByteString[] = []
-  for (const old of base.entries) {
-    if (old.path !== '' && gone.has(parentOf(old.path))) gone.add(old.path)
-    else if (old.kind === 'directory' ? !directories.has(old.path) : !kept.has(old.path)) {
-      gone.add(old.path)
-      topmost.push(old.path)
+  for (const { path, kind } of base.entries) {
+    if (path !== '' && gone.has(parentOf(path))) gone.add(path)
+    else if (!kinds.has(path) || (kinds.get(path) === 'directory') !== (kind === 'directory')) {
+      gone.add(path)
+      topmost.push(path)
     }
   }
   return topmost

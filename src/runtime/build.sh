@@ -1,6 +1,7 @@
 # Builds a tree of the base and of what was unpacked, from links and copies; nothing is written to an inode that is shared.
 
-# stage/root: the base linked, less what goes, plus copies with new metadata (k, j, l), plus what is new (m), directories last.
+# stage/root: the base linked, less what goes or is replaced, plus copies with new metadata (k, j, l), plus what is new (m),
+# directories last.
 build() {
   : >"$store/tx/err"
   if [ "$base" = - ] && ! has_copies; then
@@ -27,17 +28,15 @@ build_on_base() {
     wait "$linking" || { mv "$store/tx/linking" "$store/tx/err" && blame 'link the base'; }
     linking=
     mv -T "$store/in/base" "$store/stage/root" 2>"$store/tx/err" || blame 'link the base'
-    if [ -s "$store/stage/drop" ]; then
-      (cd "$store/stage/root" && over "$store/stage/drop" rm -rf --) 2>"$store/tx/err" || blame 'drop what went'
-    fi
   fi
   if has_copies; then
     copies
     # nothing here writes to a copy that is known, or replaces one
     [ ! -d "$store/stage/s" ] || { cp -al "$store/stage/c/." "$store/stage/s/" && rm -rf "$store/stage/c" && mv -T "$store/stage/s" "$store/stage/c"; } 2>"$store/tx/err" || blame 'join the copies' E_HASH
     pairs alias ln || blame 'link the copies'
-    join_copies || blame 'join the copies'
   fi
+  drop_from_base || blame 'drop what went'
+  [ ! -d "$store/stage/c" ] || join_copies || blame 'join the copies'
   # GNU cp leaves a directory that is there its setuid, setgid and sticky bits
   # shellcheck disable=SC2016 # the inner shell expands them
   (cd "$store/stage/root" && find . -type d '(' -perm -4000 -o -perm -2000 -o -perm -1000 ')' -exec sh -c '
@@ -47,12 +46,22 @@ build_on_base() {
   cp -al "$store/stage/m/." "$store/stage/root/" 2>"$store/tx/err" || blame 'join what is new'
 }
 
+# What went, and what comes anew at the same path. Where a directory came or went, "drop" says so.
+drop_from_base() (
+  exec 2>"$store/tx/err"
+  cd "$store/stage" || exit 1
+  [ ! -s drop ] || cat drop >../tx/gone || exit 1
+  for room in m c; do
+    [ ! -d "$room" ] || (cd "$room" && find . ! -type d -print0) >>../tx/gone || exit 1
+  done
+  [ "$base" = - ] || [ ! -s ../tx/gone ] || (cd root && over ../../tx/gone rm -rf --)
+)
+
 # What is less is linked into what is more. Directories get their metadata last, of those above a copy none keeps what it has.
 join_copies() (
   exec 2>"$store/tx/err"
   cd "$store/stage" || exit 1
-  gone=0
-  [ ! -s drop ] || gone=$(tr -cd '\000' <drop | wc -c)
+  gone=$(tr -cd '\000' <../tx/gone | wc -c)
   if [ "$gone" -gt 1000 ] && [ "$(find root ! -type d | wc -l)" -lt "$gone" ]; then
     cp -al root/. c/ && rm -rf root && mv -T c root
   else

@@ -59,7 +59,7 @@ function migrate(database: Handle): void {
   database
     .transaction(() => {
       for (const file of MIGRATIONS.slice(Number(database.prepare('PRAGMA user_version').pluck().get())))
-        database.exec(readFileSync(new URL(`./${file}`, import.meta.url), 'utf8'))
+        database.exec(readFileSync(new URL(`../store/${file}`, import.meta.url), 'utf8'))
       database.exec(`PRAGMA application_id = ${APPLICATION_ID}`)
       database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`)
     })

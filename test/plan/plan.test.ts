@@ -60,9 +60,12 @@ function execute(plan: Plan, { base, others }: Trees): { files: Files; host: Rea
   for (const step of plan.steps) {
     const { path } = step.entry
     if (path !== ROOT && !explicit.has(parentOf(path))) throw new Error(`"${path}" has a parent that no step makes`)
-    const old = files.get(path)
-    if (old !== undefined && (old.is.kind !== 'directory' || step.entry.kind !== 'directory'))
+    const before = files.get(path)
+    const isDirectory = step.entry.kind === 'directory'
+    if (before !== undefined && ((before.is.kind === 'directory') !== isDirectory || explicit.has(path)))
       throw new Error(`"${path}" is there already`)
+    // what is no directory replaces what the base has
+    const old = isDirectory ? before : undefined
     if (old === undefined) moved(path)
     if (step.kind === 'link') files.set(path, taken(step.from).file)
     else if (step.kind === 'alias') {
@@ -162,14 +165,15 @@ describe('makePlan()', () => {
   test.each<[string, Operation[], Operation[], string[]]>([
     ['sends what is new', [], [put('a', 7)], ['make ', 'send a']],
     ['links what moved', [put('a')], [put('b')], ['drop a', 'make ', 'link b from a']],
-    ['copies what has new metadata, from its own path', [put('b'), put('a')], [put('b', 1, 1), put('a')], ['drop b', 'make ', 'copy b from b']],
+    ['copies what has new metadata, from its own path', [put('b'), put('a')], [put('b', 1, 1), put('a')], ['make ', 'copy b from b']],
     ['copies a second file of one key, so that the two stay apart', [put('a')], [put('a'), put('b')], ['make ', 'copy b from a']],
     ['sends two small files of one key that nobody has', [], [put('a'), put('b')], ['make ', 'send a', 'send b']],
     ['sends larger contents once for all that have them', [], [put('b', 7), put('a', 7, 1), put('c', 7), link('c', 'd')], ['make ', 'send a', 'copy b from a', 'copy c from a', 'alias d']],
     ['links both names of a moved group to one inode', [put('a'), link('a', 'b')], [put('c'), link('c', 'd')], ['drop a', 'drop b', 'make ', 'link c from a', 'alias d']],
-    ['makes a group anew where one of its names has left it', [put('a'), link('a', 'b')], [put('a'), put('b')], ['drop b', 'make ', 'copy b from b']],
+    ['makes a group anew where one of its names has left it', [put('a'), link('a', 'b')], [put('a'), put('b')], ['make ', 'copy b from b']],
     ['drops the top of what went', [directory('a'), put('a/f'), put('g')], [put('g')], ['drop a', 'make ']],
     ['keeps a directory that only lost something', [directory('a'), put('a/f')], [directory('a')], ['drop a/f', 'make ', 'make a']],
+    ['drops a file where a directory comes, and a directory where a file does', [directory('a'), put('b')], [put('a', 7), directory('b')], ['drop a', 'drop b', 'make ', 'make b', 'send a']],
     ['makes symlinks last', [], [symlink('a'), put('b'), directory('c'), symlink('c/d')], ['make ', 'make c', 'send b', 'make a', 'make c/d']],
     ['starts from nothing where a directory loses an attribute, and still links', [directory('a', 3), put('a/f')], [directory('a'), put('a/f')], ['make ', 'make a', 'link a/f from a/f']],
     ['keeps the base where a directory gains an attribute', [directory('a'), put('a/f')], [directory('a', 3), put('a/f')], ['make ', 'make a']],
