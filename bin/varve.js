@@ -12,3 +12,5 @@ if (!existsSync(built)) {
 setFlagsFromString('--heap-growing-percent=60')
 const { main } = await import(built.href)
 await main(process)
+// all is written; a connection that is being closed must not keep the process
+process.exit()

@@ -51,7 +51,7 @@ function joined(parts: readonly string[]): Runtime {
 }
 
 /*
- * As root, with the words HOME UID STORE BUNDLES ID MARK: says "MARK have" or "MARK need". Where the store has no
+ * As root, with the words HOME UID STORE BUNDLES ID MARK REQUEST, the first request or nothing: says "MARK have" or "MARK need". Where the store has no
  * runtime of that hash, a line with its length and the text follow on standard input, and "MARK ready" comes before
  * anything more may: BusyBox head reads ahead. What is hashed is what runs, not a second reading of the file.
  * No line break, no backslash, no exclamation mark: the login shell may be any.
@@ -65,13 +65,13 @@ const LOAD = [
   's=$(printf %s "$runtime_text" | sha256sum); if [ "${s%% *}" = "$5" ]; then echo "$6 ready"; eval "$runtime_text"; else echo "die E_PROTO the runtime arrived damaged"; fi; fi',
 ].join('; ')
 
-/* As the login user, with the words LOAD PROMPT MARK STORE BUNDLES ID: becomes root by the way that is there, whose refusals are read in English. */
+/* As the login user, with the words LOAD PROMPT MARK STORE BUNDLES ID REQUEST: becomes root by the way that is there, whose refusals are read in English. */
 const BECOME = [
   'u=$(id -u); LC_ALL=C; export LC_ALL',
-  'set -- "$1" "$2" "$3" "$HOME" "$u" "$4" "$5" "$6"',
-  'if [ "$u" = 0 ]; then exec /bin/sh -c "$1" varve "$4" "$5" "$6" "$7" "$8" "$3"',
-  'elif command -v sudo >/dev/null 2>&1; then exec sudo -k -S -p "$2" -- /bin/sh -c "$1" varve "$4" "$5" "$6" "$7" "$8" "$3"',
-  'elif command -v doas >/dev/null 2>&1; then exec doas -n /bin/sh -c "$1" varve "$4" "$5" "$6" "$7" "$8" "$3"',
+  'set -- "$1" "$2" "$3" "$HOME" "$u" "$4" "$5" "$6" "$7"',
+  'if [ "$u" = 0 ]; then exec /bin/sh -c "$1" varve "$4" "$5" "$6" "$7" "$8" "$3" "$9"',
+  'elif command -v sudo >/dev/null 2>&1; then exec sudo -k -S -p "$2" -- /bin/sh -c "$1" varve "$4" "$5" "$6" "$7" "$8" "$3" "$9"',
+  'elif command -v doas >/dev/null 2>&1; then exec doas -n /bin/sh -c "$1" varve "$4" "$5" "$6" "$7" "$8" "$3" "$9"',
   'else echo "$3 noroot"; fi',
 ].join('; ')
 
@@ -81,8 +81,9 @@ export function rootCommand(words: {
   store: string
   bundles: string
   id: string
+  request: string
 }): string {
-  return `exec ${quote(['/bin/sh', '-c', BECOME, 'varve', LOAD, words.prompt, words.mark, words.store, words.bundles, words.id])}`
+  return `exec ${quote(['/bin/sh', '-c', BECOME, 'varve', LOAD, words.prompt, words.mark, words.store, words.bundles, words.id, words.request])}`
 }
 
 /*

@@ -17,6 +17,8 @@ export type SessionOptions = {
   readonly roundTripsPerCommand: number
   /** The most that uploads take of the link; all of it when undefined. */
   readonly bytesPerSecond?: number | undefined
+  /** The words of the first request, which goes with the command that starts the runtime. */
+  readonly first?: readonly string[]
 }
 
 export type Session = AsyncDisposable & {
@@ -34,6 +36,8 @@ export type Session = AsyncDisposable & {
   ): Promise<Upload | undefined>
   /** Asks last: behind its answer the streams and the exit status are those of a command. Throws as `ask` does. */
   attach(words: readonly string[]): Promise<Attached>
+  /** The answer to the request that it was opened with. */
+  readonly first?: Promise<Reply> | undefined
   readonly roundTrips: () => number
 }
 
@@ -44,7 +48,7 @@ export async function openSession(transport: Transport, options: SessionOptions)
   const runtime = loadRuntime()
   const [prompt, mark] = [randomBytes(16).toString('hex'), randomBytes(16).toString('hex')]
   const channel = await transport.exec(
-    rootCommand({ prompt, mark, store: options.store, bundles: options.bundles, id: runtime.id }),
+    rootCommand({ prompt, mark, store: options.store, bundles: options.bundles, id: runtime.id, request: lineOf(options.first ?? []) }), // prettier-ignore
   )
   let roundTrips = options.roundTripsPerCommand
   const reader = new ReplyReader(channel.stdout)
@@ -55,14 +59,13 @@ export async function openSession(transport: Transport, options: SessionOptions)
     roundTrips++
   }
 
-  let last: Promise<unknown> = Promise.resolve()
+  const first = options.first && reader.reply()
+  let last: Promise<unknown> = Promise.resolve(first).catch(() => {})
   let waiting = 0
   const ask: Session['ask'] = async (words, body) => {
-    if (words.some((word) => !/^[\x21-\x7e]+$/.test(word)))
-      throw new VarveError('E_BUG', 'cannot ask the host: a word is not plain')
     // requests that are sent while another is under way share its round trip; answers come in order
     if (waiting++ === 0) roundTrips++
-    const sent = write(channel.stdin, Buffer.concat([Buffer.from(`${words.join(' ')}\n`), body ?? new Uint8Array()]))
+    const sent = write(channel.stdin, Buffer.concat([Buffer.from(`${lineOf(words)}\n`), body ?? new Uint8Array()]))
     const answer = last.then(async () => {
       await sent
       return reader.reply()
@@ -72,6 +75,7 @@ export async function openSession(transport: Transport, options: SessionOptions)
   }
   return {
     ask,
+    first,
     async stream(words, chunks) {
       const answer = ask([...words, 'stream'])
       answer.catch(() => {}) // it is told below, unless the source fails first
@@ -94,6 +98,12 @@ export async function openSession(transport: Transport, options: SessionOptions)
       channel.stdout.resume()
     },
   }
+}
+
+function lineOf(words: readonly string[]): string {
+  if (words.some((word) => !/^[\x21-\x7e]+$/.test(word)))
+    throw new VarveError('E_BUG', 'cannot ask the host: a word is not plain')
+  return words.join(' ')
 }
 
 const FRAME = 4 << 20

@@ -19,7 +19,20 @@ if [ "${5-}" = boot ]; then
   exit
 fi
 
-while read -r verb words; do
+failed=no
+
+# "then VERB ...": only where none failed since the last survey, and the client was there to be answered. So it can be asked
+# together with what it stands on.
+request() {
+  if [ "$verb" = then ]; then
+    verb=${words%% *} words=${words#* }
+    if [ "$failed" = yes ]; then
+      case $words in *' stream') unframe >/dev/null ;; esac
+      printf 'die E_PROTO cannot go on: a request before this one failed\n'
+      return
+    fi
+  fi
+  [ "$verb" != survey ] || failed=no
   case $verb in
   # they have the streams of the session for themselves
   exec | logs)
@@ -37,11 +50,22 @@ while read -r verb words; do
     *) answer ;;
     esac
     case $? in
-    0) printf 'ok\n' ;;
+    0)
+      printf 'ok\n' || failed=yes
+      return
+      ;;
     3) ;; # it died with a word of its own
     *) printf 'die E_BUG the runtime failed in %s\n' "$verb" ;;
     esac
     ;;
   *) printf 'die E_PROTO the runtime knows no verb of that name\n' ;;
   esac
-done
+  failed=yes
+}
+
+# The first one may stand on the command line, so that it is answered with the start.
+if [ -n "${7-}" ]; then
+  verb=${7%% *} words=${7#* }
+  request
+fi
+while read -r verb words; do request; done

@@ -36,7 +36,7 @@ type Found = { readonly path: ByteString; readonly stats: Stat }
 
 const RACY_NS = 1_000_000_000n
 /** So long at a time the thread is not given to others, such as a connection that is made meanwhile. */
-const TURN_MS = 5
+const TURN_MS = 1
 
 /**
  * Reads the tree below `root` (a latin1 path). What cannot be read is collected and named in one E_SOURCE_UNREADABLE;

@@ -79,8 +79,15 @@ export function spoolDirectoryOf(context: Context): string {
   return directory
 }
 
-/** Connects and becomes root. Throws the errors of the transport and of the session. */
-export async function connect(host: HostRef, context: Context, signal?: AbortSignal): Promise<Connected> {
+/**
+ * Connects and becomes root; with a container the first survey is that of it, and costs no round trip. Throws the errors of
+ * the transport and of the session.
+ */
+export async function connect(
+  host: HostRef,
+  context: Context,
+  { signal, container }: { readonly signal?: AbortSignal; readonly container?: ContainerName } = {},
+): Promise<Connected> {
   for (const path of [context.store, context.bundles]) checkHostPath(path)
   context.onEvent({ kind: 'step', step: 'connect' })
   const transport = host.kind === 'local' ? connectLocal() : await overSsh(host, context, signal)
@@ -92,14 +99,19 @@ export async function connect(host: HostRef, context: Context, signal?: AbortSig
       askPassword: ask && (() => ask({ kind: 'password', prompt: `[sudo] password on ${hostText(host)}: ` })),
       roundTripsPerCommand: host.kind === 'local' ? 0 : 2,
       bytesPerSecond: context.bytesPerSecond,
+      ...(container === undefined ? {} : { first: surveyOf(container) }),
     })
+    session.first?.catch(() => {}) // told where it is asked for
+    let first = session.first
     return {
       host,
       session,
       traffic: transport.traffic,
       direct: host.kind === 'local',
-      survey: async (container) => {
-        const survey = readSurvey(await session.ask(['survey', container ?? '-']))
+      survey: async (of) => {
+        const asked = of === container && first !== undefined ? first : session.ask(surveyOf(of))
+        first = undefined
+        const survey = readSurvey(await asked)
         context.onEvent({ kind: 'detail', message: `${hostText(host)} ${surveyText(survey)}` })
         return survey
       },
@@ -144,7 +156,7 @@ export async function connectDuring(
       }),
   }
   const asked = async (): Promise<Connected> => {
-    const connected = await connect(host, beside, stop.signal)
+    const connected = await connect(host, beside, { signal: stop.signal, container })
     let first: Promise<Survey> | undefined = connected.survey(container)
     first.catch(() => {}) // told where it is asked for
     const until = performance.now() + SURVEY_MS
@@ -171,6 +183,10 @@ export async function connectDuring(
     if (!late) throw error
     return connect(host, context)
   }
+}
+
+function surveyOf(container: ContainerName | undefined): string[] {
+  return ['survey', container ?? '-']
 }
 
 /** Loads ssh2 only where it is needed: it takes as long as all the rest of a command that changes nothing. */

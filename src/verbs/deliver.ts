@@ -111,7 +111,12 @@ export async function askReceive(
 ): Promise<void> {
   const request = ['receive', tree, base ?? '-', name, String(size), sum, ...words]
   if (bytes === undefined) await session.ask(request)
-  else await session.ask([...request, 'stream'], Buffer.concat([Buffer.from(`${size}\n`), bytes, Buffer.from('0\n')]))
+  else await session.ask([...request, 'stream'], framed(bytes))
+}
+
+function framed(bytes: Buffer): Buffer {
+  const frame = bytes.length === 0 ? [] : [Buffer.from(`${bytes.length}\n`), bytes]
+  return Buffer.concat([...frame, Buffer.from('0\n')])
 }
 
 type Activation = {
@@ -124,21 +129,26 @@ type Activation = {
   readonly config: (rootPath: string) => Buffer
   readonly configSha256: string
   readonly seen: { readonly entries: number; readonly bytes: number }
+  /** What it stands on was asked for, and may still fail: then nothing is done. */
+  readonly unheard?: boolean
 }
 
 /** Makes the new generation and switches to it. A config.json that the current one has is not sent. */
 export async function activateOn({ session }: Connected, to: Activation): Promise<void> {
   const { container, now, number, seen } = to
-  const switchWith = async (body: Buffer): Promise<void> => {
-    const words = ['activate', container, String(now.container?.current ?? 0), String(number), to.stack.join(','), to.rootfs, to.configSha256] // prettier-ignore
-    await session.ask([...words, String(body.length), String(seen.entries), String(seen.bytes)], body)
+  const config = (): Buffer => to.config(`${to.store}/c/${container}/bundle/${number}/rootfs`)
+  const switchWith = async (body: Buffer, unheard = to.unheard === true): Promise<void> => {
+    const words = ['activate', container, String(now.container?.current ?? 0), String(number), to.stack.join(','), to.rootfs, to.configSha256, String(body.length), String(seen.entries), String(seen.bytes)] // prettier-ignore
+    if (unheard) await session.ask(['then', ...words, 'stream'], framed(body))
+    else await session.ask(words, body)
   }
   if (now.generation?.config === to.configSha256) {
     try {
       return await switchWith(Buffer.alloc(0))
     } catch (error) {
       if (!hasCode(error, 'E_BASE_MISSING')) throw error
+      return await switchWith(config(), false)
     }
   }
-  await switchWith(to.config(`${to.store}/c/${container}/bundle/${number}/rootfs`))
+  await switchWith(config())
 }

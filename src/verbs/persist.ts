@@ -38,10 +38,18 @@ export function checkPersist(wanted: Pick<Wanted, 'layers'>, at: Asked): void {
 export async function keepPersisted(wanted: Pick<Wanted, 'layers'>, at: Asked): Promise<void> {
   const { session } = at.connected
   const { container } = at.options.target
-  const paths = newPaths(at)
-  const gone = (at.now.container?.service.persist ?? []).filter((path) => at.options.unpersist.includes(path))
+  const [paths, gone] = [newPaths(at), givenUp(at)]
   if (gone.length > 0) await session.ask(['unpersist', container, ...gone])
   if (paths.length > 0) await session.ask(['persist', container, wanted.layers.map(({ id }) => id).join(','), ...paths])
+}
+
+/** Whether there is nothing to do before the switch. */
+export function keepsPersisted(at: Asked): boolean {
+  return newPaths(at).length === 0 && givenUp(at).length === 0
+}
+
+function givenUp({ now, options }: Asked): string[] {
+  return (now.container?.service.persist ?? []).filter((path) => options.unpersist.includes(path))
 }
 
 function newPaths(at: Asked): string[] {

@@ -23,7 +23,7 @@ import {
   type Shipment,
   type Wanted,
 } from './prepare.ts'
-import { keepPersisted } from './persist.ts'
+import { keepPersisted, keepsPersisted } from './persist.ts'
 import { disposing, readSource, type ReadSource } from './read-source.ts'
 import { Stopwatch, reportOf, type Report, type Shipped } from './report.ts'
 import { readyFor, runOn, unfinished, type RunOptions, type Started } from './run.ts'
@@ -113,25 +113,28 @@ async function ship(wanted: Wanted, number: number, at: At): Promise<Done> {
   // a tree that is not built in this push is read before the switch; a damaged one is set aside
   const read = held.map((layer) => at.connected.session.ask(['repair', layer.id]))
   await at.watch.time('apply', () => Promise.all(read))
-  const shipped = await send(wanted, at)
+  const { shipped, switched } = await send(wanted, number, at)
   at.context.onEvent({ kind: 'step', step: 'apply' })
   try {
-    await at.watch.time('apply', () => activate(wanted, number, at))
+    await at.watch.time('apply', () => switched ?? activate(wanted, number, at))
     return { wanted, shipped, changes, generation: number }
   } catch (error) {
     if (!hasCode(error, 'E_BASE_MISSING')) throw error
-    const again = await send(wanted, { ...at, survey: await at.connected.survey(at.options.target.container) })
-    await at.watch.time('apply', () => activate(wanted, number, at))
-    return { wanted, shipped: [...shipped, ...again], changes, generation: number }
+    const again = await send(wanted, number, { ...at, survey: await at.connected.survey(at.options.target.container) })
+    await at.watch.time('apply', () => again.switched ?? activate(wanted, number, at))
+    return { wanted, shipped: [...shipped, ...again.shipped], changes, generation: number }
   }
 }
 
+/** `switched` is where the switch was asked for as well. */
+type Sent = { readonly shipped: Shipped[]; readonly switched: Promise<void> | undefined }
+
 /** Sends what the host lacks; where that does not make the trees, again, relying on less each time. */
-async function send(wanted: Wanted, at: At): Promise<Shipped[]> {
+async function send(wanted: Wanted, number: number, at: At): Promise<Sent> {
   let now = at
   for (let reuse: Reuse = 'all'; ;) {
     try {
-      return await sendOnce(wanted, now, reuse)
+      return await sendOnce(wanted, { number, reuse }, now)
     } catch (error) {
       if (reuse === 'nothing' || !(hasCode(error, 'E_BASE_MISSING') || hasCode(error, 'E_HASH'))) throw error
       reuse = reuse === 'all' && error.code === 'E_HASH' ? 'whole' : 'nothing'
@@ -145,7 +148,7 @@ async function send(wanted: Wanted, at: At): Promise<Shipped[]> {
   }
 }
 
-async function sendOnce(wanted: Wanted, at: At, reuse: Reuse): Promise<Shipped[]> {
+async function sendOnce(wanted: Wanted, { number, reuse }: { number: number; reuse: Reuse }, at: At): Promise<Sent> {
   at.context.onEvent({ kind: 'step', step: 'plan' })
   const shipments = await at.watch.time('plan', () => plansFor(wanted, at, reuse))
   checkSpace(
@@ -161,6 +164,10 @@ async function sendOnce(wanted: Wanted, at: At, reuse: Reuse): Promise<Shipped[]
     received.push(taken)
     shipped.push({ plan: shipment.plan, delta })
   }
+  // a round trip less, where the host reads no further than a request goes, and nothing else comes before the switch
+  const together = received.length > 0 && at.survey.tools.has('inline') && keepsPersisted(at)
+  const switched = together ? activate(wanted, number, at, { unheard: true }) : undefined
+  switched?.catch(() => {}) // told behind what the trees have to tell
   at.context.onEvent({ kind: 'step', step: 'apply' })
   await at.watch.time('apply', async () => {
     // the next push will look into these trees, and now the host has work to do
@@ -168,7 +175,7 @@ async function sendOnce(wanted: Wanted, at: At, reuse: Reuse): Promise<Shipped[]
     at.manifest.index(wanted.layers.map(({ id }) => id))
     for (const taken of received) await taken
   })
-  return shipped
+  return { shipped, switched }
 }
 
 /** While the host takes one layer, the next is on its way. */
@@ -201,9 +208,15 @@ function receiveWords({ codec, raw, frames }: Encoded): string[] {
   return [codec(), String(raw()), ...frames().map((frame) => `${frame.size}:${frame.raw}`)]
 }
 
-async function activate(wanted: Wanted, number: number, at: At): Promise<void> {
+async function activate(
+  wanted: Wanted,
+  number: number,
+  at: At,
+  how: { readonly unheard?: boolean } = {},
+): Promise<void> {
   await keepPersisted(wanted, at)
   await activateOn(at.connected, {
+    ...how,
     container: at.options.target.container,
     store: at.context.store,
     now: at.now,
