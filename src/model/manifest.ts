@@ -97,8 +97,8 @@ function onDisk(path: ByteString): string {
 
 /** Seconds with nine decimals; a negative time is the negative of its size, as GNU stat prints it. */
 export function decimalSeconds(ns: bigint): string {
-  const size = ns < 0n ? -ns : ns
-  return `${ns < 0n ? '-' : ''}${size / 1_000_000_000n}.${(size % 1_000_000_000n).toString().padStart(9, '0')}`
+  const digits = (ns < 0n ? -ns : ns).toString().padStart(10, '0')
+  return `${ns < 0n ? '-' : ''}${digits.slice(0, -9)}.${digits.slice(-9)}`
 }
 
 function octal(bytes: string, special: string): string {
@@ -173,7 +173,7 @@ function metadata(head: readonly string[], bits: number): Metadata {
 function nanoseconds(text: string): bigint {
   const match = /^(-?)([0-9]{1,12})\.([0-9]{9})$/.exec(text)
   if (match === null) throw damaged()
-  const size = BigInt(match[2] ?? 0) * 1_000_000_000n + BigInt(match[3] ?? 0)
+  const size = BigInt(`${match[2]}${match[3]}`)
   return match[1] === '-' ? -size : size
 }
 

@@ -34,9 +34,9 @@ export function makePlan({ target, base: offered, elsewhere, stacked }: PlanInpu
   // directories keep the base's attributes unless set anew, and no tool of every host can take one away
   const base = offered !== undefined && losesDirectoryXattrs(target.tree, offered.tree) ? undefined : offered
   const names = namesOf(target.tree)
-  const source = offered === undefined ? undefined : new BaseFiles(offered, stacked ? names : undefined)
   const before = new Map((base?.tree.entries ?? []).map((entry) => [entry.path, entry]))
   const kept = keptPaths(target.tree, before)
+  const source = offered === undefined ? undefined : new BaseFiles(offered, stacked ? names : undefined)
   if (stacked)
     for (const file of filesOf(target.tree))
       if (kept.has(file.path) && source?.sharesNames(file) !== true) kept.delete(file.path)
@@ -49,7 +49,8 @@ export function makePlan({ target, base: offered, elsewhere, stacked }: PlanInpu
     else if (made.has(entry.first)) aliases.push(entry)
     else made.set(entry.first, entry)
   }
-  const shared = sharedKeys(target.tree)
+  let keys: ReadonlySet<string> | undefined
+  const shared = (entry: FileEntry): boolean => (keys ??= sharedKeys(target.tree)).has(inodeKey(entry))
   const taken = takenGroups(target.tree, kept, before)
   const copied = new Set<ByteString>()
   const sending = new Map<string, Place>()
@@ -123,7 +124,8 @@ function fileStep(
     source: BaseFiles | undefined
     elsewhere: PlanInput['elsewhere']
     names: Names
-    shared: ReadonlySet<string>
+    /** Whether other hard-link groups of the target could share its inode. */
+    shared: (entry: FileEntry) => boolean
     taken: Set<ByteString>
     /** Where contents that are sent come to stand first. */
     sending: ReadonlyMap<string, Place>
@@ -143,7 +145,7 @@ function fileStep(
   const from = { tree: there.tree, path: there.file.path }
   // a tree of another container may be mounted with this one later
   const alone = there.alone && there.file.path === entry.path && at.names.get(entry.first)?.length === 1
-  return alone && inodeKey(there.file) === inodeKey(entry) && !at.shared.has(inodeKey(entry))
+  return alone && inodeKey(there.file) === inodeKey(entry) && !at.shared(entry)
     ? { kind: 'link', entry, from }
     : { kind: 'copy', entry, from }
 }
@@ -161,32 +163,49 @@ function namesOf(tree: Tree): Names {
   return names
 }
 
-/** The base's files by what makes them interchangeable and by contents. */
+/** The base's files by contents, and by what makes them interchangeable. */
 class BaseFiles {
   private readonly id: string
   private readonly names: Names
   /** Of the target, where a file may share an inode only under all the same names. */
   private readonly wanted: Names | undefined
-  private readonly byKey = new Map<string, FileEntry[]>()
-  private readonly byContents = new Map<string, FileEntry>()
+  private readonly byContents = new Map<string, FileEntry[]>()
+  /** Of contents that were asked for: to write all keys takes longer than most plans. */
+  private readonly byKey = new Map<string, Map<string, FileEntry[]>>()
   private readonly byPath = new Map<ByteString, FileEntry>()
 
   constructor(base: Known, wanted: Names | undefined) {
     this.id = base.id
-    this.names = namesOf(base.tree)
+    this.names = wanted === undefined ? new Map() : namesOf(base.tree)
     this.wanted = wanted
     for (const file of filesOf(base.tree)) {
       this.byPath.set(file.path, file)
-      if (!this.byContents.has(file.sha256)) this.byContents.set(file.sha256, file)
-      if (file.first === file.path) this.byKey.set(inodeKey(file), [...(this.byKey.get(inodeKey(file)) ?? []), file])
+      const same = this.byContents.get(file.sha256)
+      if (same === undefined) this.byContents.set(file.sha256, [file])
+      else same.push(file)
     }
   }
 
   twin(entry: FileEntry, taken: ReadonlySet<ByteString>): { group: ByteString; place: Place } | undefined {
     const fits = ({ first }: FileEntry): boolean =>
       !taken.has(first) && (this.wanted === undefined || (first === entry.first && this.sharesNames(entry)))
-    const free = this.byKey.get(inodeKey(entry))?.find(fits)
+    const free = this.keysOf(entry.sha256).get(inodeKey(entry))?.find(fits)
     return free && { group: free.first, place: { tree: this.id, path: free.path } }
+  }
+
+  private keysOf(contents: string): Map<string, FileEntry[]> {
+    let keys = this.byKey.get(contents)
+    if (keys !== undefined) return keys
+    keys = new Map()
+    this.byKey.set(contents, keys)
+    for (const file of this.byContents.get(contents) ?? []) {
+      if (file.first !== file.path) continue
+      const key = inodeKey(file)
+      const group = keys.get(key)
+      if (group === undefined) keys.set(key, [file])
+      else group.push(file)
+    }
+    return keys
   }
 
   /** The base's file at the same path has just the names that this one has. */
@@ -199,7 +218,7 @@ class BaseFiles {
   /** The same path where it has the contents, so that the copy needs no word about its origin. */
   contents(entry: FileEntry): Place | undefined {
     const same = this.byPath.get(entry.path)
-    const found = same?.sha256 === entry.sha256 ? same : this.byContents.get(entry.sha256)
+    const found = same?.sha256 === entry.sha256 ? same : this.byContents.get(entry.sha256)?.[0]
     return found && { tree: this.id, path: found.path }
   }
 }

@@ -5,7 +5,7 @@ import type { Pace } from '../delta/effort.ts'
 import type { Encoded } from '../delta/encode.ts'
 import { startPool } from '../delta/pool.ts'
 import type { Survey } from '../host/survey.ts'
-import type { Plan } from '../model/plan.ts'
+import type { Changes, Plan } from '../model/plan.ts'
 import { CACHE_LIMIT } from './cache.ts'
 import { connectDuring, manifestOf, type Context } from './context.ts'
 import { activateOn, askReceive, retrying, uploadTo, type MakeDelta } from './deliver.ts'
@@ -108,33 +108,37 @@ async function shipOrCopy(wanted: Wanted, at: At): Promise<Done> {
 }
 
 async function ship(wanted: Wanted, number: number, at: At): Promise<Done> {
-  const changes = await at.watch.time('plan', async () => changesOf(wanted, at))
+  let counted: Changes | undefined
+  const changes = (): Changes => (counted ??= changesOf(wanted, at))
   const held = wanted.layers.filter((layer) => at.survey.trees.includes(layer.id))
   // a tree that is not built in this push is read before the switch; a damaged one is set aside
   const read = held.map((layer) => at.connected.session.ask(['repair', layer.id]))
   await at.watch.time('apply', () => Promise.all(read))
-  const { shipped, switched } = await send(wanted, number, at)
+  const { shipped, switched } = await send(wanted, { number, meanwhile: changes }, at)
   at.context.onEvent({ kind: 'step', step: 'apply' })
   try {
     await at.watch.time('apply', () => switched ?? activate(wanted, number, at))
-    return { wanted, shipped, changes, generation: number }
+    return { wanted, shipped, changes: changes(), generation: number }
   } catch (error) {
     if (!hasCode(error, 'E_BASE_MISSING')) throw error
-    const again = await send(wanted, number, { ...at, survey: await at.connected.survey(at.options.target.container) })
+    const survey = await at.connected.survey(at.options.target.container)
+    const again = await send(wanted, { number, meanwhile: changes }, { ...at, survey })
     await at.watch.time('apply', () => again.switched ?? activate(wanted, number, at))
-    return { wanted, shipped: [...shipped, ...again.shipped], changes, generation: number }
+    return { wanted, shipped: [...shipped, ...again.shipped], changes: changes(), generation: number }
   }
 }
 
+/** `meanwhile` is what is computed while the host has work to do. */
+type Next = { readonly number: number; readonly meanwhile: () => unknown }
 /** `switched` is where the switch was asked for as well. */
 type Sent = { readonly shipped: Shipped[]; readonly switched: Promise<void> | undefined }
 
 /** Sends what the host lacks; where that does not make the trees, again, relying on less each time. */
-async function send(wanted: Wanted, number: number, at: At): Promise<Sent> {
+async function send(wanted: Wanted, next: Next, at: At): Promise<Sent> {
   let now = at
   for (let reuse: Reuse = 'all'; ;) {
     try {
-      return await sendOnce(wanted, { number, reuse }, now)
+      return await sendOnce(wanted, { ...next, reuse }, now)
     } catch (error) {
       if (reuse === 'nothing' || !(hasCode(error, 'E_BASE_MISSING') || hasCode(error, 'E_HASH'))) throw error
       reuse = reuse === 'all' && error.code === 'E_HASH' ? 'whole' : 'nothing'
@@ -148,7 +152,11 @@ async function send(wanted: Wanted, number: number, at: At): Promise<Sent> {
   }
 }
 
-async function sendOnce(wanted: Wanted, { number, reuse }: { number: number; reuse: Reuse }, at: At): Promise<Sent> {
+async function sendOnce(
+  wanted: Wanted,
+  { number, meanwhile, reuse }: Next & { readonly reuse: Reuse },
+  at: At,
+): Promise<Sent> {
   at.context.onEvent({ kind: 'step', step: 'plan' })
   const shipments = await at.watch.time('plan', () => plansFor(wanted, at, reuse))
   checkSpace(
@@ -173,6 +181,7 @@ async function sendOnce(wanted: Wanted, { number, reuse }: { number: number; reu
     // the next push will look into these trees, and now the host has work to do
     await sleep(0)
     at.manifest.index(wanted.layers.map(({ id }) => id))
+    meanwhile()
     for (const taken of received) await taken
   })
   return { shipped, switched }
