@@ -10,6 +10,8 @@ if (!existsSync(built)) {
 }
 // a heap of 60 % more than what lives, not four times as much: 100,000 files fit into 400 MB
 setFlagsFromString('--heap-growing-percent=60')
+// what a plan is made of lives longer than a collection of 1 MB of what is young
+for (const most of ['min', 'max']) setFlagsFromString(`--${most}-semi-space-size=32`)
 const { main } = await import(built.href)
 await main(process)
 // all is written; a connection that is being closed must not keep the process

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { VarveError, messageOf } from '../errors.ts'
@@ -37,47 +38,58 @@ async function* pieces({ chunks, bytes, programs }: Stream, packing: Packing | u
     for await (const chunk of chunks) yield { codec: 'none', bytes: chunk }
     return
   }
-  const { pace, pool, thrifty } = packing
-  const made: Promise<Piece>[] = []
+  // made ahead of the link, which may have enough for long in one piece and nothing for long in the next ones
+  const begun = Readable.from(begin({ chunks, bytes, programs }, { ...packing, codecs }), {
+    highWaterMark: packing.pool.cores + 2,
+  }) as AsyncIterable<Begun>
+  for await (const { piece } of begun) yield await piece
+}
+
+type Begun = { readonly piece: Promise<Piece> }
+
+/** Begins a piece as soon as no other one waits for a thread. */
+async function* begin({ chunks, bytes, programs }: Stream, packing: Packing): AsyncGenerator<Begun> {
+  const { pace, pool, codecs, thrifty } = packing
+  const running = new Set<Promise<unknown>>()
+  let count = 0
   let tool = pace.tool(bytes, codecs, thrifty)
-  let running = 0
-  const begin = (piece: Buffer, last: boolean): void => {
+  const next = (piece: Buffer, last: boolean): Begun => {
     const since = performance.now()
     const { length } = piece // a thread takes it away
     const by = tool
-    const shared = Math.max(1, ++running / pool.cores)
-    const done = packPiece(piece, { tool, programs, pool, alone: last && begun === 0 ? codecs : undefined })
-    const told = async (): Promise<void> => {
-      await done
-      const milliseconds = performance.now() - since
-      if (milliseconds >= TELLING_MS) pace.made?.(by, (length * shared * 1000) / milliseconds)
-    }
-    told()
-      .catch(() => {}) // who takes it is told
-      .finally(() => running--)
-    made.push(done)
-    begun++
+    const alone = last && count === 0 ? codecs : undefined
+    const done = packPiece(piece, { tool, programs, pool, alone })
+    const told = done.then(
+      () => {
+        const milliseconds = performance.now() - since
+        const shared = Math.max(1, running.size / pool.cores)
+        if (milliseconds >= TELLING_MS) pace.made?.(by, (length * shared * 1000) / milliseconds)
+      },
+      () => {}, // who takes it is told
+    )
+    running.add(told)
+    void told.then(() => running.delete(told))
+    count++
+    return { piece: done }
   }
-  let begun = 0
   let parts: Uint8Array[] = []
   let size = 0
   for await (const chunk of chunks) {
     for (let at = 0; at < chunk.length;) {
-      const part = chunk.subarray(at, at + pieceOf(tool.codec, begun) - size)
+      const part = chunk.subarray(at, at + pieceOf(tool, count) - size)
       at += part.length
       size += part.length
       // a chunk may be overwritten by the next
       parts.push(Uint8Array.from(part))
-      if (size < pieceOf(tool.codec, begun)) break
-      begin(Buffer.concat(parts), false)
+      if (size < pieceOf(tool, count)) break
+      yield next(Buffer.concat(parts), false)
       parts = []
       size = 0
-      while (made.length > pool.cores) yield (await made.shift()) as Piece
+      while (running.size > pool.cores) await Promise.race(running)
       tool = pace.tool(bytes, codecs, thrifty)
     }
   }
-  if (size > 0) begin(Buffer.concat(parts), true)
-  for (const piece of made) yield await piece
+  if (size > 0) yield next(Buffer.concat(parts), true)
 }
 
 /** What takes so long tells how fast a tool is here; less may be the start of a thread. */

@@ -101,10 +101,12 @@ export function levelAfter(
 
 /**
  * Bytes of a stream that are compressed at once, of the piece behind so many others: a link has nothing to do until the first
- * is made, and tools find more in larger ones. xz finds the most; its memory, here and there, is some times its dictionary.
+ * is made, nor where one takes longer than the link has to do with those before. xz at its strongest, for links that are
+ * slow enough, finds the most in larger ones: of 290 MB of programs 40.9 MB are left instead of 41.7. Its memory, here and
+ * there, is some times its dictionary.
  */
-export function pieceOf(codec: Codec, before: number): number {
-  return Math.min(codec === 'xz' ? 48 << 20 : 16 << 20, FIRST * 4 ** before)
+export function pieceOf({ codec, level }: Tool, before: number): number {
+  return Math.min(codec === 'xz' && level > 6 ? 48 << 20 : 16 << 20, FIRST * 2 ** before)
 }
 
 const FIRST = 4 << 20
