@@ -59,16 +59,16 @@ async function* begin({ chunks, bytes, programs }: Stream, packing: Packing): As
     const by = tool
     const alone = last && count === 0 ? codecs : undefined
     const done = packPiece(piece, { tool, programs, pool, alone })
-    const told = done.then(
-      () => {
-        const milliseconds = performance.now() - since
-        const shared = Math.max(1, running.size / pool.cores)
-        if (milliseconds >= TELLING_MS) pace.made?.(by, (length * shared * 1000) / milliseconds)
-      },
-      () => {}, // who takes it is told
-    )
-    running.add(told)
-    void told.then(() => running.delete(told))
+    const told = async (): Promise<void> => {
+      await done
+      const milliseconds = performance.now() - since
+      const shared = Math.max(1, running.size / pool.cores)
+      if (milliseconds >= TELLING_MS) pace.made?.(by, (length * shared * 1000) / milliseconds)
+    }
+    const ended: Promise<unknown> = told()
+      .catch(() => {}) // who takes it is told
+      .finally(() => running.delete(ended))
+    running.add(ended)
     count++
     return { piece: done }
   }
