@@ -15,7 +15,7 @@ import { bytesOf } from '../../bench/results.ts'
 const cases: readonly [name: string, most: number, besides: readonly Peer[]][] = [
   ['nothing', 8000, [varveBareHost, varveEmptyCache]],
   ['one-file', 10_000, [varveBareHost]],
-  ['mtimes', 45_000, [varveBareHost]],
+  ['mtimes', 12_000, [varveBareHost]],
   ['program', 60_000, []],
 ]
 
