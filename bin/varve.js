@@ -10,9 +10,9 @@ if (!existsSync(built)) {
 }
 // a heap of 60 % more than what lives, not four times as much: 100,000 files fit into 400 MB
 setFlagsFromString('--heap-growing-percent=60')
-// what a plan is made of lives longer than a collection of 1 MB of what is young
+// trees outlive many collections of what is young, which would begin at 1 MB
 for (const most of ['min', 'max']) setFlagsFromString(`--${most}-semi-space-size=32`)
 const { main } = await import(built.href)
 await main(process)
-// all is written; a connection that is being closed must not keep the process
-process.exit()
+// a connection that is being closed must not keep the process, but what was said must be out
+process.stdout.write('', () => process.stderr.write('', () => process.exit()))

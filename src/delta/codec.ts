@@ -1,7 +1,5 @@
 // Compresses a stream piece by piece, several at once, each with the tool that makes the whole arrive soonest.
-import { spawn } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
-import { join } from 'node:path'
+import { spawn, spawnSync } from 'node:child_process'
 import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
@@ -131,18 +129,8 @@ async function packPiece(bytes: Buffer, { tool, programs, pool, alone }: How): P
 
 let here: boolean | undefined
 
-/** Without starting it, which takes longer than to compress what few changes need. */
 function xzIsHere(): boolean {
-  return (here ??= (process.env['PATH'] ?? '').split(':').some((directory) => isProgram(join(directory, 'xz'))))
-}
-
-function isProgram(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
+  return (here ??= spawnSync('xz', ['--version'], { stdio: 'ignore' }).status === 0)
 }
 
 /** The filter makes the targets of x86 calls absolute, so that they are found again: https://tukaani.org/xz/xz-file-format.txt, 5.3.2. */

@@ -51,9 +51,9 @@ function joined(parts: readonly string[]): Runtime {
 }
 
 /*
- * As root, with the words HOME UID STORE BUNDLES ID MARK REQUEST, the first request or nothing: says "MARK have" or "MARK need". Where the store has no
- * runtime of that hash, a line with its length and the text follow on standard input, and "MARK ready" comes before
- * anything more may: BusyBox head reads ahead. What is hashed is what runs, not a second reading of the file.
+ * As root, with the words HOME UID STORE BUNDLES ID MARK REQUEST, the first request or nothing: says "MARK have" or "MARK need".
+ * Where the store has no runtime of that hash, a line with its length and the text follow on standard input, and "MARK ready"
+ * comes before anything more may: BusyBox head reads ahead. What is hashed is what runs, not a second reading of the file.
  * No line break, no backslash, no exclamation mark: the login shell may be any.
  */
 const LOAD = [

@@ -21,14 +21,14 @@ fi
 
 failed=no
 
-# "then VERB ...": only where none failed since the last survey, and the client was there to be answered. So it can be asked
-# together with what it stands on.
+# "then VERB ...": only where every receive since the last survey went well, and its client was there to be answered. So a
+# switch can be asked for together with what it stands on.
 request() {
   if [ "$verb" = then ]; then
     verb=${words%% *} words=${words#* }
     if [ "$failed" = yes ]; then
       case $words in *' stream') unframe >/dev/null ;; esac
-      printf 'die E_PROTO cannot go on: a request before this one failed\n'
+      printf 'die E_PROTO cannot go on: what came before was not received\n'
       return
     fi
   fi
@@ -51,8 +51,7 @@ request() {
     esac
     case $? in
     0)
-      printf 'ok\n' || failed=yes
-      return
+      if printf 'ok\n'; then return; fi
       ;;
     3) ;; # it died with a word of its own
     *) printf 'die E_BUG the runtime failed in %s\n' "$verb" ;;
@@ -60,7 +59,7 @@ request() {
     ;;
   *) printf 'die E_PROTO the runtime knows no verb of that name\n' ;;
   esac
-  failed=yes
+  [ "$verb" != receive ] || failed=yes
 }
 
 # The first one may stand on the command line, so that it is answered with the start.

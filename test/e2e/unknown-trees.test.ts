@@ -75,7 +75,7 @@ describe.each(['debian', 'busybox'] as const)('push() of a Debian tree from else
 
   test('that the host has asks for nothing', async () => {
     const report = await push('app')
-    expect(report).toMatchObject({ generation: 1, roundTrips: 3 })
+    expect(report).toMatchObject({ generation: 1, roundTrips: 2 })
     expect(wire(report)).toBeLessThan(8000)
   })
 

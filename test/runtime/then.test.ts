@@ -46,9 +46,9 @@ describe.each([['dash'], ['bash', '--posix']])('%s', (...shell) => {
     const said = await ask(`${together('0'.repeat(64))}verify app\nthen verify app\n`)
     expect(said.split('\n').filter((line) => /^(?:die|ok)/.test(line))).toEqual([
       'die E_HASH cannot take the delta: its SHA-256 is wrong',
-      'die E_PROTO cannot go on: a request before this one failed',
+      'die E_PROTO cannot go on: what came before was not received',
       'ok',
-      'die E_PROTO cannot go on: a request before this one failed',
+      'die E_PROTO cannot go on: what came before was not received',
     ])
     expect(await bench.current()).toEqual({ number: 1, tree: before })
     // a client that goes on looks at the host first
