@@ -1,5 +1,5 @@
 // Finds where bytes have stood before: among new ones those nearby, among old ones those that agree for long.
-import { word } from './streams.ts'
+import { wordsOf } from './streams.ts'
 
 export type Match = { readonly length: number; readonly distance: number }
 
@@ -16,6 +16,7 @@ const NEAR = 1 << 22
 /** Distance 0 is the byte before. */
 export class Matches {
   private readonly all: Uint8Array
+  private readonly words: DataView
   private readonly from: number
   private readonly window: number
   private readonly mask: number
@@ -31,6 +32,7 @@ export class Matches {
   /** New bytes begin at `from`; what is `window` bytes away or more is not found. */
   constructor(all: Uint8Array, { from, window }: { readonly from: number; readonly window: number }) {
     this.all = all
+    this.words = wordsOf(all)
     this.from = this.done = from
     this.window = window
     const bits = (size: number): number => Math.max(8, Math.min(23, Math.ceil(Math.log2(size + 1))))
@@ -90,11 +92,11 @@ export class Matches {
   }
 
   private hash(at: number): number {
-    return Math.imul(word(this.all, at), 0x9e3779b1) >>> this.shifts.now
+    return Math.imul(this.words.getInt32(at, true), 0x9e3779b1) >>> this.shifts.now
   }
 
   private hashOfOld(at: number): number {
-    const first = Math.imul(word(this.all, at), 0x9e3779b1)
-    return Math.imul(first ^ (first >>> 15) ^ word(this.all, at + 4), 0x85ebca77) >>> this.shifts.old
+    const first = Math.imul(this.words.getInt32(at, true), 0x9e3779b1)
+    return Math.imul(first ^ (first >>> 15) ^ this.words.getInt32(at + 4, true), 0x85ebca77) >>> this.shifts.old
   }
 }

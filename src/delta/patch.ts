@@ -5,7 +5,7 @@
 // differs in them is kept as a sparse list: how far to the next difference, and by how much the 32-bit little-endian word
 // there differs. What each stream holds is alike, and all files' streams are compressed together by the delta's codec.
 
-import { Streams, word, type Covers, type Patch } from './streams.ts'
+import { Streams, wordsOf, type Covers, type Patch } from './streams.ts'
 
 const WINDOW = 16
 /** Every so many bytes of the old file are to be found again. */
@@ -32,24 +32,25 @@ export function makePatch(
   now: Uint8Array,
   { quick = false, writer = new Streams(old, now) }: { readonly quick?: boolean; readonly writer?: Covers } = {},
 ): Patch {
-  const index = new Index(old, quick ? STEP.quick : STEP.usual)
+  const both = { old, now, oldWords: wordsOf(old), newWords: wordsOf(now) }
+  const index = new Index(both, quick ? STEP.quick : STEP.usual)
   const recent = new Int32Array(RECENT)
   let next = 0
   let done = 0
   let missed = 0
   for (let at = 0; at + WINDOW <= now.length;) {
-    const found = index.find(now, at)
+    const found = index.find(at)
     if (found === -1) {
       // what has nothing in common is passed over faster and faster
       at += 1 + (missed++ >> 9)
       continue
     }
     let place = found
-    let forward = reach(old, now, place, at)
+    let forward = reach(both, place, at)
     for (const offset of recent) {
       const other = at + offset
       if (offset === 0 || other === found || other < 0 || other >= old.length) continue
-      const length = reach(old, now, other, at)
+      const length = reach(both, other, at)
       if (length > forward) [place, forward] = [other, length]
     }
     const backward = reachBack(old, now, { place, at, stop: done })
@@ -57,7 +58,7 @@ export function makePatch(
       at++
       continue
     }
-    const length = quick ? forward : follow({ old, now, index, recent }, place, at)
+    const length = quick ? forward : follow({ ...both, index, recent }, place, at)
     writer.cover(place - backward, at - backward, length + backward)
     if (!recent.includes(place - at)) recent[next++ % RECENT] = place - at
     at += length
@@ -67,45 +68,62 @@ export function makePatch(
   return writer.end()
 }
 
+/** Both files, also as words that may begin at any byte. */
+type Both = {
+  readonly old: Uint8Array
+  readonly now: Uint8Array
+  readonly oldWords: DataView
+  readonly newWords: DataView
+}
+
 /** Where 16 bytes of the old file are found again. */
 class Index {
-  private readonly old: Uint8Array
+  private readonly both: Both
   private readonly table: Int32Array
   private readonly shift: number
 
-  constructor(old: Uint8Array, step: number) {
-    this.old = old
-    const bits = Math.max(8, Math.min(26, Math.ceil(Math.log2(Math.max(1, old.length / step))) + 1))
-    this.shift = 32 - bits
-    this.table = new Int32Array(1 << bits)
+  constructor(both: Both, step: number) {
+    const { length } = both.old
+    const bits = Math.max(8, Math.min(26, Math.ceil(Math.log2(Math.max(1, length / step))) + 1))
+    const shift = 32 - bits
+    const table = new Int32Array(1 << bits)
     // from the end, so that the first of equal ones stays
-    for (let at = (old.length - WINDOW) & -step; at >= 0; at -= step) this.table[hash(old, at) >>> this.shift] = at + 1
+    for (let at = (length - WINDOW) & -step; at >= 0; at -= step) table[hash(both.oldWords, at) >>> shift] = at + 1
+    this.both = both
+    this.table = table
+    this.shift = shift
   }
 
-  find(now: Uint8Array, at: number): number {
-    const place = (this.table[hash(now, at) >>> this.shift] ?? 0) - 1
+  find(at: number): number {
+    const { oldWords, newWords } = this.both
+    const place = (this.table[hash(newWords, at) >>> this.shift] ?? 0) - 1
     if (place < 0) return -1
-    for (let i = 0; i < WINDOW; i++) if (this.old[place + i] !== now[at + i]) return -1
+    for (let i = 0; i < WINDOW; i += 4)
+      if (oldWords.getInt32(place + i, true) !== newWords.getInt32(at + i, true)) return -1
     return place
   }
 }
 
-function hash(bytes: Uint8Array, at: number): number {
-  let sum = Math.imul(word(bytes, at), 0x9e3779b1)
-  sum = Math.imul(sum ^ (sum >>> 15) ^ word(bytes, at + 4), 0x85ebca77)
-  sum = Math.imul(sum ^ (sum >>> 13) ^ word(bytes, at + 8), 0xc2b2ae3d)
-  sum = Math.imul(sum ^ (sum >>> 16) ^ word(bytes, at + 12), 0x27d4eb2f)
+function hash(words: DataView, at: number): number {
+  let sum = Math.imul(words.getInt32(at, true), 0x9e3779b1)
+  sum = Math.imul(sum ^ (sum >>> 15) ^ words.getInt32(at + 4, true), 0x85ebca77)
+  sum = Math.imul(sum ^ (sum >>> 13) ^ words.getInt32(at + 8, true), 0xc2b2ae3d)
+  sum = Math.imul(sum ^ (sum >>> 16) ^ words.getInt32(at + 12, true), 0x27d4eb2f)
   return sum ^ (sum >>> 15)
 }
 
 /** How far both go on alike at a glance, through mismatches, up to the last byte that was worth it. */
-function reach(old: Uint8Array, now: Uint8Array, place: number, at: number): number {
+function reach({ old, now, oldWords, newWords }: Both, place: number, at: number): number {
   const most = Math.min(GLANCE, old.length - place, now.length - at)
   let score = 0
   let best = 0
   let length = 0
   for (let i = 0; i < most; i++) {
-    if (old[place + i] === now[at + i]) {
+    if (score === best && i + 4 <= most && oldWords.getInt32(place + i, true) === newWords.getInt32(at + i, true)) {
+      score = best = score + 4
+      length = i + 4
+      i += 3
+    } else if (old[place + i] === now[at + i]) {
       if (++score > best) {
         best = score
         length = i + 1
@@ -140,14 +158,27 @@ function reachBack(
  * file fits better.
  */
 function follow(
-  { old, now, index, recent }: { old: Uint8Array; now: Uint8Array; index: Index; recent: Int32Array },
+  { index, recent, ...both }: Both & { readonly index: Index; readonly recent: Int32Array },
   place: number,
   at: number,
 ): number {
+  const { old, now, oldWords, newWords } = both
   const end = Math.min(old.length - place, now.length - at)
   let [score, top, length] = [0, 0, 0]
   let dense = 0
   for (let i = 0; i < end; i++) {
+    if (
+      score === top &&
+      dense < DENSE &&
+      i + 4 <= end &&
+      oldWords.getInt32(place + i, true) === newWords.getInt32(at + i, true)
+    ) {
+      score = top = score + 4
+      length = i + 4
+      dense = Math.max(0, dense - 4)
+      i += 3
+      continue
+    }
     if (old[place + i] === now[at + i]) {
       if (++score > top) {
         top = score
@@ -161,7 +192,7 @@ function follow(
     if (dense < DENSE || i < WINDOW) continue
     dense = DENSE
     if (at + i + WINDOW > now.length) break
-    let other = index.find(now, at + i)
+    let other = index.find(at + i)
     if (other === -1 && (i & 15) === 0) other = recentFit({ old, now, recent }, place + i, at + i)
     if (other === -1 || other === place + i) continue
     if (agreeing(old, now, other, at + i) < agreeing(old, now, place + i, at + i) + GAIN) continue

@@ -36,6 +36,11 @@ export function word(bytes: Uint8Array, at: number): number {
   )
 }
 
+/** The same at any byte, several times as fast. */
+export function wordsOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+}
+
 /**
  * How the address in a word is read, by the number that says so: not at all; as relative to what follows it, as in code; as
  * relative to itself, as in tables for unwinding; as absolute; as relative to the first segment that is not at the beginning,
@@ -84,10 +89,15 @@ export class Streams implements Covers {
     const [gaps, kinds, differences] = [new Numbers(), new Numbers(), new Numbers()]
     const covers = this.covers.flatMap((cover) => withoutTail(cover, old, now))
     const foretell = segments[0].length > 0 ? foretellerOf(covers, segments, old) : undefined
+    const [oldWords, newWords] = [wordsOf(old), wordsOf(now)]
     for (const cover of covers) {
       const { place, at, length } = cover
       let [count, last] = [0, 0]
       for (let i = 0; i < length;) {
+        if (i + 4 <= length && oldWords.getInt32(place + i, true) === newWords.getInt32(at + i, true)) {
+          i += 4
+          continue
+        }
         if (old[place + i] === now[at + i]) {
           i++
           continue

@@ -4,7 +4,7 @@ import { makeCopies } from './copies.ts'
 import { frameAfter } from './lzma.ts'
 import { makePatch } from './patch.ts'
 import { STREAMS, type Patch } from './streams.ts'
-import { packed, packedAfter } from './zstd.ts'
+import { packed, packedAfter, sizeAfter } from './zstd.ts'
 
 /** What decodes frames. */
 export type FrameTool = 'zstd' | 'xz'
@@ -68,13 +68,15 @@ const SMALL = 256 << 10
 /** The words about a patch: two paths, five numbers, a header for the metadata. */
 const WORDS = 60
 /** What the final effort makes smaller than the quick measure here: of a prefix, of a patch. */
-const MORE = { prefix: 0.8, patch: 0.92 }
+const MORE = { prefix: 0.77, patch: 0.92 }
 
 function compare({ before, now, can, quick }: Extract<Job, { kind: 'compare' }>): Said {
   const fits = can.prefix && !isTrained(before)
   if (fits && now.length <= SMALL && !isProgram(now)) return { way: 'prefix' }
+  const guess = guessed(before, now, fits)
+  if (guess.left > MUCH && guess.left < NOTHING) return { way: 'prefix', size: guess.after }
   const patch =
-    fits && isMuchChanged(before, now)
+    guess.left > MUCH
       ? undefined
       : can.patch
         ? makePatch(before, now, { quick })
@@ -82,38 +84,58 @@ function compare({ before, now, can, quick }: Extract<Job, { kind: 'compare' }>)
           ? makeCopies(before, now, quick)
           : undefined
   const asPatch = patch === undefined ? Infinity : costOf(patch)
+  const isFar = (size: number): boolean => size > FAR * asPatch
   // a patch that is this small is not beaten, and what large files cost to compress is saved
-  const size = fits && asPatch > now.length / 50 ? sizeAfter(before, now) : Infinity
+  const after = asPatch <= now.length / 50 ? Infinity : guess.after
+  const size = !fits || isFar(MORE.prefix * after) ? after : sizeAfter(before, now)
   const asPrefix = MORE.prefix * size
-  const plain = plainCost(now)
+  const plain = isFar(guess.plain) ? guess.plain : plainCost(now)
   if (patch !== undefined && asPatch < Math.min(asPrefix, plain)) return { way: 'patch', patch }
   return asPrefix < plain ? { way: 'prefix', size } : { way: 'whole' }
 }
 
-/** Bytes from the middle that tell how much of a large file is new. */
+/** Bytes from the middle that tell how much of a large file is new; so many parts of them do where that is clear. */
 const SAMPLE = 1 << 20
+const PARTS = 4
+/** Of smaller files only what they are without old ones is guessed, from fewer. */
+const TINY = 64 << 10
 /**
  * Where a prefix leaves more than this of what compression alone does, it beats a patch: over 258 programs, 8 of
  * them of another release and the others of security updates of Debian and one more, patches won at 0.46 at most, and all those
  * of the other release lost, at 0.58 and more.
  */
 const MUCH = 0.5
+const UNCLEAR = 0.15
+/** Where it leaves more than this, it may be no use. */
+const NOTHING = 0.9
+/** What is guessed to be so many times as large is not measured. */
+const FAR = 2
 
-function isMuchChanged(before: Uint8Array, now: Uint8Array): boolean {
-  if (now.length < SAMPLE) return false
-  const sample = middleOf(now, SAMPLE)
-  const around = middleOf(before, 4 * SAMPLE)
-  return sizeAfter(around, sample) > MUCH * packed(sample, QUICK).length
+type Guess = {
+  /** Bytes of the file as it is, and after its old one: the quick measures. */
+  readonly plain: number
+  readonly after: number
+  /** What the latter leaves of the former; 0 where that was not looked at. */
+  readonly left: number
+}
+
+function guessed(before: Uint8Array, now: Uint8Array, fits: boolean): Guess {
+  const guess = (bytes: number): Guess => {
+    const sample = middleOf(now, bytes)
+    const most = now.length / sample.length
+    const plain = plainCost(sample) * most
+    if (!fits) return { plain, after: Infinity, left: 0 }
+    if (now.length < SAMPLE) return { plain, after: 0, left: 0 }
+    const after = sizeAfter(middleOf(before, PARTS * bytes), sample) * most
+    return { plain, after, left: (PLAIN * after) / plain }
+  }
+  const first = guess(now.length < SAMPLE ? TINY : SAMPLE / PARTS)
+  return Math.abs(first.left - MUCH) < UNCLEAR ? guess(SAMPLE) : first
 }
 
 function middleOf(bytes: Uint8Array, size: number): Uint8Array {
   const start = Math.max(0, (bytes.length - size) >> 1)
   return bytes.subarray(start, start + size)
-}
-
-/** At level 6 of zstd. */
-function sizeAfter(before: Uint8Array, bytes: Uint8Array): number {
-  return afterOld({ kind: 'after', before, bytes, level: 6, tool: 'zstd' }, () => {})
 }
 
 function afterOld(
@@ -142,8 +164,11 @@ function costOf(patch: Patch): number {
   return WORDS + MORE.patch * packed(joined(patch), QUICK).length
 }
 
+/** What the final effort leaves of it. */
+const PLAIN = 0.95
+
 function plainCost(now: Uint8Array): number {
-  return 0.95 * packed(now, QUICK).length
+  return PLAIN * packed(now, QUICK).length
 }
 
 function joined(patch: Patch): Uint8Array {
