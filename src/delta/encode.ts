@@ -1,23 +1,24 @@
-// Turns a plan into a delta: a tar whose first member is the steps, compressed with the codec of the host.
+// Turns a plan into a delta: frames, and behind them a tar whose first member is the steps, compressed with the codec of the host.
 //
 // Members lie below stage/, where the host unpacks them (runtime/receive.sh, runtime/build.sh): `steps`, `drop`, `alias`, `times` and `xattrs`
 // are words to the runtime; `m` is what is made anew; `k` holds empty files with the metadata of copies that the host
 // makes of the same path of its base, `j` of copies that it makes of the contents that `l` links to, by the patches in `p`, or
-// of what it made so before, as `again` says. Behind this tar come others, frames of zstd or xz that are decoded with the files of `r1`, `r2` ... before them: they hold
-// whole files for `c`, where copies are made too.
-import { VarveError } from '../errors.ts'
+// of what it made so before, as `again` says. The tars before this one are frames of zstd or xz that are decoded with the files of
+// `r1`, `r2` ... before them: they hold whole files for `c`, where copies are made too. What is in a frame is known sooner than
+// what patches are, so the link has something to do meanwhile.
 import { byteString, type ByteString } from '../model/bytes.ts'
 import type { FileEntry, Metadata } from '../model/entry.ts'
 import { xattrLines } from '../model/manifest.ts'
-import type { Place, Plan, Reference, Step } from '../model/plan.ts'
+import type { Place, Plan, Step } from '../model/plan.ts'
 import type { Tree } from '../model/tree.ts'
 import { writeTar, type Dialect, type Member } from '../tar/write.ts'
 import { compress, type Packing } from './codec.ts'
-import { levelAfter, type Codec } from './effort.ts'
+import type { Codec } from './effort.ts'
+import { framesOf, type Frame } from './frames.ts'
 import { saySame } from './same.ts'
 import { STREAMS, sizeOfPatch } from './streams.ts'
 import type { FrameTool } from './work.ts'
-import { NO_WAYS, whole, type Contents, type Segment, type Ways } from './ways.ts'
+import { NO_WAYS, type Contents, type Segment, type Ways } from './ways.ts'
 
 export type DeltaOptions = {
   /** How it is compressed, and frames are made; not at all when left out. */
@@ -41,13 +42,13 @@ export type DeltaOptions = {
 export type Encoded = {
   readonly chunks: AsyncIterable<Uint8Array>
   /**
-   * Once all was read: how the first tar is to be decoded, "CODEC:SIZE" for each part of it, joined by commas. "+same" behind
+   * Once all was read: how the tar behind the frames is to be decoded, "CODEC:SIZE" for each part of it, joined by commas. "+same" behind
    * says that it begins with what delta/same.ts says.
    */
   readonly codec: () => string
-  /** Bytes of the first tar before compression, once all was read. */
+  /** Bytes of that tar before compression, once all was read. */
   readonly raw: () => number
-  /** Of each frame behind it: its bytes, and those of its tar. */
+  /** Of each frame: its bytes, and those of its tar. */
   readonly frames: () => readonly { readonly size: number; readonly raw: number }[]
 }
 
@@ -60,20 +61,9 @@ export function encodeDelta(plan: Plan, options: DeltaOptions): Encoded {
   const parts: { codec: Codec; size: number }[] = []
   const frames: { size: number; raw: number }[] = []
   const { ways = NO_WAYS, dialect, base } = options
-  const said = new Set([...ways.patched.keys(), ...ways.segments.flatMap(({ files }) => files.map(({ path }) => path))])
   const same = base === undefined ? undefined : saySame(plan, base)
   const begun = same !== undefined && same.steps.size > 0
   const left = begun ? { ...plan, steps: plan.steps.filter((step) => !same.steps.has(step)) } : plan
-  async function* words(): AsyncGenerator<Uint8Array> {
-    if (begun) yield Buffer.from(`same ${same.text.length} ${plan.base}\n${same.text}`)
-    yield* writeTar(wordMembers(left, { ...options, ways }, said), dialect, { end: false })
-  }
-  async function* files(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of writeTar(stepMembers(left, { ...options, ways }, said), dialect)) {
-      options.onProgress?.((told += chunk.length))
-      yield chunk
-    }
-  }
   async function* counted(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     for await (const chunk of chunks) {
       raw += chunk.length
@@ -93,15 +83,9 @@ export function encodeDelta(plan: Plan, options: DeltaOptions): Encoded {
     }
   }
   async function* all(): AsyncGenerator<Uint8Array> {
-    const whole = plan.steps.reduce((sum, step) => sum + (step.kind === 'send' && !said.has(step.entry.path) ? step.entry.size : 0), 0) // prettier-ignore
-    const small = (same?.text.length ?? 0) + [...ways.patched.values()].reduce((sum, { patch }) => sum + sizeOfPatch(patch), 0) // prettier-ignore
-    const headers = left.steps.length * HEADER
-    // programs are compressed in another way than what is said about them, where there are enough of either
-    if (whole > ENOUGH && small > ENOUGH) {
-      yield* packed(words(), small, false)
-      yield* packed(files(), whole + headers, options.x86 === true)
-    } else yield* packed(joined(words(), files()), whole + small + headers, options.x86 === true && whole > ENOUGH)
-    for await (const frame of framesOf(ways, options)) {
+    const segments: Segment[] = []
+    for await (const frame of framesIn(ways, options)) {
+      segments.push(frame.segment)
       let size = 0
       for await (const part of frame.parts) {
         size += part.length
@@ -110,6 +94,27 @@ export function encodeDelta(plan: Plan, options: DeltaOptions): Encoded {
       frames.push({ size, raw: frame.raw })
       options.onProgress?.((told += frame.raw))
     }
+    const { patched } = ways
+    const said = new Set([...patched.keys(), ...segments.flatMap(({ files }) => files.map(({ path }) => path))])
+    const saying = { ...options, patched, segments, said }
+    const words = async function* (): AsyncGenerator<Uint8Array> {
+      if (begun) yield Buffer.from(`same ${same.text.length} ${plan.base}\n${same.text}`)
+      yield* writeTar(wordMembers(left, saying), dialect, { end: false })
+    }
+    const files = async function* (): AsyncGenerator<Uint8Array> {
+      for await (const chunk of writeTar(stepMembers(left, saying), dialect)) {
+        options.onProgress?.((told += chunk.length))
+        yield chunk
+      }
+    }
+    const whole = plan.steps.reduce((sum, step) => sum + (step.kind === 'send' && !said.has(step.entry.path) ? step.entry.size : 0), 0) // prettier-ignore
+    const small = (same?.text.length ?? 0) + [...patched.values()].reduce((sum, { patch }) => sum + sizeOfPatch(patch), 0) // prettier-ignore
+    const headers = left.steps.length * HEADER
+    // programs are compressed in another way than what is said about them, where there are enough of either
+    if (whole > ENOUGH && small > ENOUGH) {
+      yield* packed(words(), small, false)
+      yield* packed(files(), whole + headers, options.x86 === true)
+    } else yield* packed(joined(words(), files()), whole + small + headers, options.x86 === true && whole > ENOUGH)
   }
   return {
     chunks: all(),
@@ -123,61 +128,26 @@ const ENOUGH = 64 << 10
 /** About what tar has for an entry. */
 const HEADER = 1024
 
+function framesIn(ways: Ways, options: DeltaOptions): AsyncIterable<Frame> | readonly Frame[] {
+  const { packing, dialect, contents, old = () => undefined, frames: tool = 'zstd' } = options
+  return packing === undefined ? [] : framesOf(ways, { packing, dialect, contents, old, tool })
+}
+
 async function* joined(...sources: readonly AsyncIterable<Uint8Array>[]): AsyncGenerator<Uint8Array> {
   for (const source of sources) yield* source
 }
 
-type Frame = { readonly parts: AsyncIterable<Uint8Array>; readonly raw: number }
-
-/** The frames behind the first tar, in order; each is sent while it is made, and the next are made meanwhile. */
-async function* framesOf(
-  { segments }: Ways,
-  { packing, frames: tool = 'zstd', ...options }: DeltaOptions,
-): AsyncGenerator<Frame> {
-  if (packing === undefined) return
-  const { pool, pace } = packing
-  const sizes = segments.map(({ files }) => files.reduce((sum, { size }) => sum + size, 0))
-  const total = (of: readonly number[]): number => of.reduce((sum, size) => sum + size, 0)
-  const link = { bytesPerSecond: pace.bytesPerSecond, cores: Math.min(pace.cores, segments.length) }
-  const level = levelAfter({ bytes: total(sizes), first: sizes[0] ?? 0, packed: total(segments.map(({ packed }) => packed)) }, link) // prettier-ignore
-  const begun: Frame[] = []
-  for (const segment of segments) {
-    const bytes = await whole(writeTar(segmentMembers(segment, options.contents), options.dialect))
-    const before = Buffer.concat(segment.references.map((reference) => oldOf(reference, options)))
-    const raw = bytes.length
-    let wanted = true
-    const parts = new ReadableStream<Uint8Array>({
-      start: (out) =>
-        void pool
-          .run({ kind: 'after', before, bytes, level, tool }, (part) => wanted && out.enqueue(part))
-          .then(
-            () => wanted && out.close(),
-            (error: unknown) => out.error(error),
-          ),
-      cancel: () => void (wanted = false),
-    })
-    begun.push({ parts, raw })
-    if (begun.length > pool.cores) yield begun.shift() as Frame
-  }
-  yield* begun
+type Saying = DeltaOptions & {
+  readonly patched: Ways['patched']
+  readonly segments: readonly Segment[]
+  /** What is in either. */
+  readonly said: ReadonlySet<ByteString>
 }
-
-function oldOf({ sha256 }: Reference, { old }: DeltaOptions): Uint8Array {
-  const bytes = old?.(sha256)
-  if (bytes === undefined) throw new VarveError('E_IO', 'cannot read old contents from the cache any more', { hint: 'run the command again' }) // prettier-ignore
-  return bytes
-}
-
-function* segmentMembers({ files }: Segment, contents: Contents): Generator<Member> {
-  for (const file of files) yield { ...file, name: inStage('c', file.path), contents: () => contents(file) }
-}
-
-type Saying = DeltaOptions & { readonly ways: Ways }
 
 /** What is said to the runtime, before what tar makes. */
-function* wordMembers(plan: Plan, options: Saying, said: ReadonlySet<ByteString>): Generator<Member> {
-  const { ways } = options
-  yield word('steps', stepsText(plan, ways))
+function* wordMembers(plan: Plan, options: Saying): Generator<Member> {
+  const { patched, segments, said } = options
+  yield word('steps', stepsText(plan, options))
   if (plan.drop.length > 0) yield word('drop', plan.drop.map((path) => `./${path}\0`).join(''))
   const aliases = plan.steps
     .filter((step) => step.kind === 'alias' && (step.copied || said.has(step.entry.first)))
@@ -189,17 +159,17 @@ function* wordMembers(plan: Plan, options: Saying, said: ReadonlySet<ByteString>
   const xattrs = xattrLines(options.tree)
   if (xattrs.length > 0) yield word('xattrs', xattrs.join(''))
   if (options.dialect === 'gnu') yield word('times', timesText(plan))
-  for (const [i, { references }] of ways.segments.entries())
+  for (const [i, { references }] of segments.entries())
     yield word(`r${i + 1}`, references.map((reference) => `${placeText(reference)}\0`).join(''))
-  if (ways.patched.size > 0) yield* patchMembers(ways)
+  if (patched.size > 0) yield* patchMembers(patched)
 }
 
-function* stepMembers(plan: Plan, options: Saying, said: ReadonlySet<ByteString>): Generator<Member> {
-  for (const step of plan.steps) yield* membersOf(step, plan, options, said)
+function* stepMembers(plan: Plan, options: Saying): Generator<Member> {
+  for (const step of plan.steps) yield* membersOf(step, plan, options)
 }
 
 /** The streams of all files, each kind behind one another. */
-function* patchMembers({ patched }: Ways): Generator<Member> {
+function* patchMembers(patched: Ways['patched']): Generator<Member> {
   const list = [...patched].map(([path, { reference, size, patch }]) => {
     const sizes = [size, ...STREAMS.map((name) => patch[name].length)]
     const places = patch.segments.map((segments) => segments.map(({ offset, address, size: length }) => `${offset}:${address}:${length}`).join(',')) // prettier-ignore
@@ -210,7 +180,7 @@ function* patchMembers({ patched }: Ways): Generator<Member> {
     yield bytesMember(`p/${name}`, Buffer.concat([...patched.values()].map(({ patch }) => patch[name])))
 }
 
-function stepsText(plan: Plan, { patched, segments }: Ways): string {
+function stepsText(plan: Plan, { patched, segments }: Saying): string {
   const uses = new Set([
     ...plan.steps.flatMap((step) => (step.kind === 'link' || step.kind === 'copy' ? [step.from.tree] : [])),
     ...[...patched.values()].map(({ reference }) => reference.tree),
@@ -245,12 +215,7 @@ function bytesMember(name: string, bytes: Buffer): Member {
   return { ...PLAIN, name: byteString(`stage/${name}`), kind: 'file', size: bytes.length, contents: () => bytes }
 }
 
-function* membersOf(
-  step: Step,
-  plan: Plan,
-  { contents, ways }: Saying,
-  said: ReadonlySet<ByteString>,
-): Generator<Member> {
+function* membersOf(step: Step, plan: Plan, { contents, patched, said }: Saying): Generator<Member> {
   const { entry } = step
   const name = inStage('m', entry.path)
   switch (step.kind) {
@@ -258,7 +223,7 @@ function* membersOf(
       yield { ...step.entry, name }
       break
     case 'send':
-      if (ways.patched.has(entry.path)) yield skeleton('j', step.entry)
+      if (patched.has(entry.path)) yield skeleton('j', step.entry)
       else if (!said.has(entry.path)) yield { ...step.entry, name, contents: () => contents(step.entry) }
       break
     case 'alias':
@@ -295,6 +260,6 @@ function placeText({ tree, path }: Place): ByteString {
   return byteString(`tree/${tree}/root/${path}`)
 }
 
-function inStage(room: 'm' | 'k' | 'j' | 'l' | 'c', path: ByteString): ByteString {
+function inStage(room: 'm' | 'k' | 'j' | 'l', path: ByteString): ByteString {
   return byteString(path === '' ? `stage/${room}` : `stage/${room}/${path}`)
 }

@@ -1,6 +1,6 @@
 // Worker threads for what takes a processor long: patches and frames of several files are made at once.
 import { Worker } from 'node:worker_threads'
-import { answer, sizeOf, type Answer, type Job } from './work.ts'
+import { answer, isObvious, sizeOf, type Answer, type Job } from './work.ts'
 
 export type Pool = AsyncDisposable & {
   readonly cores: number
@@ -11,10 +11,12 @@ export type Pool = AsyncDisposable & {
   ): Promise<Answer<Kind>>
 }
 
-/** What is done sooner than a thread has started; at the levels that zstd has for archives, a tenth of that takes as long. */
+/**
+ * What is done sooner than a thread has started, in all, for what is done here keeps the connection waiting; at the levels that zstd has
+ * for archives, a tenth of that takes as long.
+ */
 const SMALL = 1 << 20
-const SMALL_STRONG = 100 << 10
-const STRONG = 17
+const STRONG = { level: 17, weight: 10 }
 
 type Waiting = {
   readonly job: Job
@@ -29,6 +31,12 @@ export function startPool(cores: number): Pool {
   const idle: Worker[] = []
   const all = new Map<Worker, Waiting | undefined>()
   let ended = false
+  let doneHere = 0
+  const isForHere = (job: Job): boolean => {
+    if (isObvious(job)) return true
+    const weight = sizeOf(job) * ('level' in job && job.level >= STRONG.level ? STRONG.weight : 1)
+    return doneHere + weight < SMALL && (doneHere += weight) > 0
+  }
   const next = (): void => {
     const first = waiting[0]
     if (first === undefined || ended) return
@@ -70,7 +78,7 @@ export function startPool(cores: number): Pool {
       job: Extract<Job, { kind: Kind }>,
       give: (part: Uint8Array) => void = () => {},
     ): Promise<Answer<Kind>> =>
-      sizeOf(job) < ('level' in job && job.level >= STRONG ? SMALL_STRONG : SMALL)
+      isForHere(job)
         ? Promise.resolve(answer(job, give) as Answer<Kind>)
         : new Promise((resolve, reject) => {
             waiting.push({ job, give, resolve, reject })

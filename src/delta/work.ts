@@ -20,11 +20,14 @@ export type Job =
       readonly level: number
       readonly tool: FrameTool
     }
-  /** How a file is said best after its old one. */
+  /** Whether a file is certainly best in a frame, by the middles of both: see glanceAt. */
+  | { readonly kind: 'glance'; readonly before: Uint8Array; readonly now: Uint8Array; readonly size: number }
+  /** How it is said best after its old one; `guess` is what a glance told. */
   | {
       readonly kind: 'compare'
       readonly before: Uint8Array
       readonly now: Uint8Array
+      readonly guess?: Guess
       readonly can: { readonly prefix: boolean; readonly patch: boolean; readonly copies: boolean }
       readonly quick: boolean
     }
@@ -40,17 +43,21 @@ export type Said =
 
 export type Answer<Kind extends Job['kind']> = Kind extends 'compare' | 'match'
   ? Said
-  : Kind extends 'after'
-    ? number
-    : Uint8Array
+  : Kind extends 'glance'
+    ? Guess
+    : Kind extends 'after'
+      ? number
+      : Uint8Array
 
 /** Of a frame `give` gets the parts as they are made, and the answer is their size. */
-export function answer(job: Job, give: (part: Uint8Array) => void): Said | Uint8Array | number {
+export function answer(job: Job, give: (part: Uint8Array) => void): Said | Guess | Uint8Array | number {
   switch (job.kind) {
     case 'compress':
       return packed(job.bytes, job.level)
     case 'after':
       return afterOld(job, give)
+    case 'glance':
+      return guessed(job)
     case 'compare':
       return compare(job)
     case 'match':
@@ -63,18 +70,40 @@ export function sizeOf(job: Job): number {
   return 'before' in job ? length + job.before.length : length
 }
 
-/** What is no program and no larger is not worth measuring: old contents before it are never much worse. */
-const SMALL = 256 << 10
+/** What takes less time than to hand it over. */
+export function isObvious(job: Job): boolean {
+  return sizeOf(job) < TINY
+}
+
 /** The words about a patch: two paths, five numbers, a header for the metadata. */
 const WORDS = 60
 /** What the final effort makes smaller than the quick measure here: of a prefix, of a patch. */
 const MORE = { prefix: 0.77, patch: 0.92 }
 
-function compare({ before, now, can, quick }: Extract<Job, { kind: 'compare' }>): Said {
+/** What is no program and no larger is not worth measuring: old contents before it are never much worse. */
+const SMALL = 256 << 10
+
+/** The job that tells whether a frame is best, which old contents make possible; true where it is that without one, false where only comparing tells. */
+export function glanceAt(before: Uint8Array, now: Uint8Array): Extract<Job, { kind: 'glance' }> | boolean {
+  if (isTrained(before)) return false
+  if (now.length <= SMALL) return !isProgram(now)
+  if (now.length < SAMPLE) return false
+  return {
+    kind: 'glance',
+    before: Uint8Array.from(middleOf(before, PARTS * SAMPLE)),
+    now: Uint8Array.from(middleOf(now, SAMPLE)),
+    size: now.length,
+  }
+}
+
+/** So much is new that a frame is best. */
+export function isMuchNew({ left }: Guess): boolean {
+  return left > MUCH && left < NOTHING
+}
+
+function compare({ before, now, can, quick, guess: told }: Extract<Job, { kind: 'compare' }>): Said {
   const fits = can.prefix && !isTrained(before)
-  if (fits && now.length <= SMALL && !isProgram(now)) return { way: 'prefix' }
-  const guess = guessed(before, now, fits)
-  if (guess.left > MUCH && guess.left < NOTHING) return { way: 'prefix', size: guess.after }
+  const guess = told ?? { plain: guessOf(middleOf(now, TINY), now.length), after: fits ? 0 : Infinity, left: 0 }
   const patch =
     guess.left > MUCH
       ? undefined
@@ -97,7 +126,7 @@ function compare({ before, now, can, quick }: Extract<Job, { kind: 'compare' }>)
 /** Bytes from the middle that tell how much of a large file is new; so many parts of them do where that is clear. */
 const SAMPLE = 1 << 20
 const PARTS = 4
-/** Of smaller files only what they are without old ones is guessed, from fewer. */
+/** Of smaller files, and those that are compared without a glance, what they are without old ones is guessed from so many. */
 const TINY = 64 << 10
 /**
  * Where a prefix leaves more than this of what compression alone does, it beats a patch: over 258 programs, 8 of
@@ -108,10 +137,12 @@ const MUCH = 0.5
 const UNCLEAR = 0.15
 /** Where it leaves more than this, it may be no use. */
 const NOTHING = 0.9
+/** What the final effort leaves of what level 1 does. */
+const GUESSED = 0.83
 /** What is guessed to be so many times as large is not measured. */
 const FAR = 2
 
-type Guess = {
+export type Guess = {
   /** Bytes of the file as it is, and after its old one: the quick measures. */
   readonly plain: number
   readonly after: number
@@ -119,18 +150,20 @@ type Guess = {
   readonly left: number
 }
 
-function guessed(before: Uint8Array, now: Uint8Array, fits: boolean): Guess {
+function guessed({ before, now, size }: Extract<Job, { kind: 'glance' }>): Guess {
   const guess = (bytes: number): Guess => {
     const sample = middleOf(now, bytes)
-    const most = now.length / sample.length
-    const plain = plainCost(sample) * most
-    if (!fits) return { plain, after: Infinity, left: 0 }
-    if (now.length < SAMPLE) return { plain, after: 0, left: 0 }
-    const after = sizeAfter(middleOf(before, PARTS * bytes), sample) * most
+    const plain = guessOf(sample, size)
+    const after = (sizeAfter(middleOf(before, PARTS * bytes), sample) * size) / sample.length
     return { plain, after, left: (PLAIN * after) / plain }
   }
-  const first = guess(now.length < SAMPLE ? TINY : SAMPLE / PARTS)
+  const first = guess(SAMPLE / PARTS)
   return Math.abs(first.left - MUCH) < UNCLEAR ? guess(SAMPLE) : first
+}
+
+/** Of a file of so many bytes, by some of them. */
+function guessOf(sample: Uint8Array, size: number): number {
+  return (GUESSED * packed(sample, 1).length * size) / Math.max(1, sample.length)
 }
 
 function middleOf(bytes: Uint8Array, size: number): Uint8Array {

@@ -2,7 +2,7 @@
 import zstd from 'zstd-napi'
 import binding from 'zstd-napi/binding.js'
 
-const { CCtx, CParameter, EndDirective } = binding
+const { CCtx, CParameter, EndDirective, ResetDirective } = binding
 
 const compressor = new zstd.Compressor()
 
@@ -44,8 +44,10 @@ export function packedAfter(
  */
 export function sizeAfter(before: Uint8Array, bytes: Uint8Array): number {
   const all = before.length + bytes.length
-  const tables = Math.max(10, Math.min(24, log(before.length) - 1))
-  const context = new CCtx()
+  const tables = Math.max(10, Math.min(24, log(before.length) - 2))
+  // a context that is used again has its memory already, and keeps it
+  const context = all < 16 << 20 ? measuring : new CCtx()
+  context.reset(ResetDirective.sessionAndParameters)
   context.setParameter(CParameter.compressionLevel, 3)
   context.setParameter(CParameter.windowLog, Math.max(10, Math.min(31, log(all))))
   context.setParameter(CParameter.hashLog, tables)
@@ -56,6 +58,8 @@ export function sizeAfter(before: Uint8Array, bytes: Uint8Array): number {
   streamed(context, bytes, EndDirective.end, ({ length }) => (size += length))
   return size
 }
+
+const measuring = new CCtx()
 
 /** A part is overwritten by the next. */
 function streamed(

@@ -1,4 +1,4 @@
-# Decodes the frames behind a delta's first tar, each with the old files before it that it was compressed after.
+# Decodes the frames that a delta begins with, each with the old files before it that it was compressed after.
 
 # A frame begins at $at of the delta; what it decodes to is a tar of so many bytes, and it gets no more memory for it.
 unpack_frames() {
@@ -6,7 +6,7 @@ unpack_frames() {
   # shellcheck disable=SC2086 # words, none of them a pattern
   set -- $tar_options
   set +f
-  number=0 at=$first
+  number=0 at=0
   for frame in $frames; do
     number=$((number + 1)) size=${frame%:*} raw=${frame#*:}
     names=$store/stage/r$number

@@ -1,7 +1,7 @@
 # Turns a delta that lies in the login user's spool into a published tree, or changes nothing.
 
-# receive TREE BASE SPOOL SIZE SHA256 CODEC RAW [SIZE:RAW ...]: a hash-correct tree/TREE afterwards. Behind the delta's
-# first tar there is a frame for each SIZE:RAW, which is decoded with the files that stage/r1, r2 ... name before it.
+# receive TREE BASE SPOOL SIZE SHA256 CODEC RAW [SIZE:RAW ...]: a hash-correct tree/TREE afterwards. The delta begins with
+# a frame for each SIZE:RAW, which is decoded with the files that stage/r1, r2 ... name before it; the tar with these is behind.
 # With "fossil" as SPOOL the delta is a part of the fossil that runs; with "inline" it follows in frames, behind a last word "stream".
 # receive TREE BASE stream: the same of a plain tar on standard input, from a client on this machine.
 verb_receive() {
@@ -12,12 +12,12 @@ verb_receive() {
     need_id "$sum" && { [ "$spool" = fossil ] || [ "$spool" = inline ] || need_id "$spool"; } && need_number "$size" && need_number "$raw"
     for part in $(printf %s "${codec%+same}" | tr , ' '); do need_number "${part#*:}"; done
     shift 7
-    frames='' first=$size
+    frames='' place=0
     for frame; do
       [ "$frame" != stream ] || continue
       frames="$frames $frame"
       need_number "${frame%:*}" && need_number "${frame#*:}"
-      first=$((first - ${frame%:*}))
+      place=$((place + ${frame%:*}))
     done
   fi
   [ "$base" = - ] || need_id "$base"
@@ -137,9 +137,8 @@ unpack() {
 
 untar() { tar -xpf - -C "$store" "$@" 2>"$store/tx/err"; }
 
-# The parts of the first tar: CODEC:SIZE, joined by commas.
+# The parts of the tar behind the frames: CODEC:SIZE, joined by commas.
 decode() {
-  place=0
   for part in $(printf %s "${codec%+same}" | tr , ' '); do
     tail -c "+$((place + 1))" "$delta" 2>/dev/null | head -c "${part#*:}" | case ${part%:*} in
     zstd) zstd -dc ;;

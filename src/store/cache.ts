@@ -37,12 +37,10 @@ export function openCache(stateDirectory: string, database: Handle): ContentCach
   let added = new Map<string, Omit<Row, 'key' | 'name'> & { readonly sketch: Buffer | null }>()
   let refused = false
 
-  const where = (sha256: string): Row | undefined =>
-    database
-      .prepare<[Buffer], Row>(
-        'SELECT pack.key, pack.name, position, length FROM cached JOIN pack ON pack.key = cached.pack WHERE sha256 = ?',
-      )
-      .get(Buffer.from(sha256, 'hex'))
+  const place = database.prepare<[Buffer], Row>(
+    'SELECT pack.key, pack.name, position, length FROM cached JOIN pack ON pack.key = cached.pack WHERE sha256 = ?',
+  )
+  const where = (sha256: string): Row | undefined => place.get(Buffer.from(sha256, 'hex'))
 
   const prune = (limit: number): number => {
     const packs = database

@@ -1,10 +1,10 @@
 // Makes the bytes of a plan for a host: each file in the way that is smallest there, from old contents that are at hand.
+import { setImmediate as turn } from 'node:timers/promises'
 import type { Codec, Pace } from '../delta/effort.ts'
 import { encodeDelta, type Encoded } from '../delta/encode.ts'
-import { NO_WAYS, chooseWays, whole, type Contents, type HostCan } from '../delta/ways.ts'
+import { NO_WAYS, chooseWays, whole, type HostCan, type Segment, type Ways } from '../delta/ways.ts'
 import type { Survey } from '../host/survey.ts'
 import type { Plan } from '../model/plan.ts'
-import type { ContentCache } from '../store/cache.ts'
 import { CACHE_LIMIT } from './cache.ts'
 import type { Asked, Reuse, Shipment } from './prepare.ts'
 import { treeOf } from './read-source.ts'
@@ -15,26 +15,20 @@ const USUAL_KIB = 512 << 10
 const LEAST_BYTES = 8 << 20
 const MOST_BYTES = 128 << 20
 
-/** What is sent is kept in the content cache where `keep` is true; commit it afterwards. */
 export async function deltaOf(
   { layer, plan, signed }: Shipment,
   at: Asked,
-  { keep, pace, reuse = 'all' }: { readonly keep: boolean; readonly pace: Pace; readonly reuse?: Reuse },
+  { pace, reuse = 'all' }: { readonly pace: Pace; readonly reuse?: Reuse },
 ): Promise<Encoded> {
   const cache = at.manifest.contents
   const { source, survey, connected, pool } = at
-  const contents = keep && !connected.direct ? kept(source.contents, cache) : source.contents
+  const { contents } = source
   await fetchOlds(plan, at)
   const old = (sha256: string): Uint8Array | undefined => cache.get(sha256)
   const can = hostCan(survey)
-  const ways = connected.direct ? NO_WAYS : await chooseWays(plan, { contents, old, signed, can, pace, pool })
+  const ways = connected.direct ? NO_WAYS : told(chooseWays(plan, { contents, old, signed, can, pace, pool }), at)
   // rsync's stream has no patches, but finds blocks there and compresses well
   const thrifty = plan.base !== undefined && ((signed?.size ?? 0) > 0 || !(can.prefix === 'zstd' || can.patch))
-  if (ways !== NO_WAYS)
-    at.context.onEvent({
-      kind: 'detail',
-      message: `of what is sent ${ways.patched.size} files are patches and ${ways.segments.reduce((sum, { files }) => sum + files.length, 0)} are compressed after old contents`,
-    })
   return encodeDelta(plan, {
     tree: layer.tree(),
     dialect: survey.tools.tar === 'busybox' ? 'gnu' : 'pax',
@@ -59,6 +53,22 @@ export async function deltaOf(
         sent: connected.traffic().sent,
       }),
   })
+}
+
+/** The same ways; what was chosen is told at the end. */
+function told({ patched, segments }: Ways, { context }: Asked): Ways {
+  const counted = async function* (): AsyncGenerator<Segment> {
+    let files = 0
+    for await (const segment of segments) {
+      files += segment.files.length
+      yield segment
+    }
+    context.onEvent({
+      kind: 'detail',
+      message: `of what is sent ${patched.size} files are patches and ${files} are compressed after old contents`,
+    })
+  }
+  return { patched, segments: counted() }
 }
 
 /** Old contents that are at hand elsewhere join the cache, where the planner refers to them. */
@@ -87,16 +97,18 @@ function hostCan({ tools }: Survey): HostCan {
   }
 }
 
-/** The same contents, each added to the cache once it was read whole. */
-function kept(contents: Contents, cache: ContentCache): Contents {
-  return (file) => {
-    const bytes = contents(file)
-    if (cache.has(file.sha256)) return bytes
-    return (async function* () {
-      const all = await whole(bytes)
-      if (all.length === file.size) cache.add(file.sha256, all)
-      yield all
-    })()
+/**
+ * What was sent joins the content cache, read once more: while a delta is made, the processor has other things to do. Commit it
+ * afterwards.
+ */
+export async function keepSent(shipments: readonly Shipment[], { source, manifest, connected }: Asked): Promise<void> {
+  if (connected.direct) return
+  const { contents: cache } = manifest
+  for (const { entry } of shipments.flatMap(({ plan }) => plan.steps.filter((step) => step.kind === 'send'))) {
+    if (cache.has(entry.sha256)) continue
+    const bytes = await whole(source.contents(entry))
+    if (bytes.length === entry.size) cache.add(entry.sha256, bytes)
+    await turn() // the connection has something to say, too
   }
 }
 

@@ -13,7 +13,7 @@ import { hostText, sourceText, type SourceRef, type Target } from '../model/name
 import type { Plan } from '../model/plan.ts'
 import { CACHE_LIMIT } from './cache.ts'
 import { connect, manifestOf, spoolDirectoryOf, type Connected, type Context } from './context.ts'
-import { deltaOf } from './delta.ts'
+import { deltaOf, keepSent } from './delta.ts'
 import { coresHere, paceFor } from './pace.ts'
 import { isCurrent, nowOf, plansFor, wantedOn, type Asked, type ShipOptions } from './prepare.ts'
 import { readSource, type ReadSource } from './read-source.ts'
@@ -60,7 +60,7 @@ export async function pack(options: PackOptions, context: Context): Promise<Pack
     const written: FossilDelta[] = []
     for (const shipment of shipments) {
       context.onEvent({ kind: 'step', step: 'send' })
-      const delta = await deltaOf(shipment, at, { keep: true, pace: paceFor(at) })
+      const delta = await deltaOf(shipment, at, { pace: paceFor(at) })
       const { size, sha256 } = await writeAll(deltas, delta.chunks)
       const { tree, base: baseId } = shipment.plan
       written.push({ tree, base: baseId, size, sha256, codec: delta.codec(), raw: delta.raw(), frames: delta.frames() })
@@ -85,6 +85,7 @@ export async function pack(options: PackOptions, context: Context): Promise<Pack
       Buffer.from(tail),
     ])
     const bytes = await writeFossil(options.output, beginning, deltas)
+    await keepSent(shipments, at)
     manifest.contents.commit(CACHE_LIMIT)
     context.onEvent({ kind: 'step', step: 'done' })
     const sizes = new Map(written.map(({ tree, size }) => [tree, size]))

@@ -62,7 +62,7 @@ export async function plan(
   await using file = output === undefined ? undefined : await openOutput(output)
   for (const shipment of shipments) {
     const delta = await watch.time('delta', async () =>
-      drain((await deltaOf(shipment, at, { keep: false, pace: paceFor(at) })).chunks, file),
+      drain((await deltaOf(shipment, at, { pace: paceFor(at) })).chunks, file),
     )
     shipped.push({ plan: shipment.plan, delta })
   }

@@ -9,7 +9,7 @@ import type { Changes, Plan } from '../model/plan.ts'
 import { CACHE_LIMIT } from './cache.ts'
 import { connectDuring, manifestOf, type Context } from './context.ts'
 import { activateOn, askReceive, retrying, uploadTo, type MakeDelta } from './deliver.ts'
-import { deltaOf } from './delta.ts'
+import { deltaOf, keepSent } from './delta.ts'
 import { coresHere, paceFor, paceOf } from './pace.ts'
 import {
   changesOf,
@@ -182,6 +182,7 @@ async function sendOnce(
     await sleep(0)
     at.manifest.index(wanted.layers.map(({ id }) => id))
     meanwhile()
+    await keepSent(shipments, at)
     for (const taken of received) await taken
   })
   return { shipped, switched }
@@ -195,8 +196,7 @@ async function sendLayer(
 ): Promise<{ delta: number; taken: Promise<unknown> }> {
   const { plan } = shipment
   const { session, direct } = at.connected
-  const made = (pace: Pace): Promise<Encoded> =>
-    at.watch.time('delta', () => deltaOf(shipment, at, { keep: true, pace, reuse }))
+  const made = (pace: Pace): Promise<Encoded> => at.watch.time('delta', () => deltaOf(shipment, at, { pace, reuse }))
   const receive = ['receive', plan.tree, plan.base ?? '-']
   // BusyBox head reads ahead, beyond a frame
   if (direct && at.survey.tools.tar === 'gnu') {

@@ -142,14 +142,22 @@ describe('encodeDelta()', () => {
   test('has contents once that the plan has several times, and says which of them are copied on the host', async () => {
     const copy = { kind: 'copy' as const, entry: file('twin'), from: { tree: TREE, path: sent.path } }
     const of: Plan = { ...plan, base: undefined, drop: [], steps: [{ kind: 'send', entry: sent }, copy] }
-    const shown = async (options: Partial<DeltaOptions> = {}): Promise<[string, string][]> =>
-      [...(await membersOf((await encoded({ tree: makeTree([root]), ...options }, of)).bytes)).values()].map(({ path, linkname, text }) => [path, linkname + text]) // prettier-ignore
+    const shown = async (options: Partial<DeltaOptions> = {}): Promise<[string, string][]> => {
+      const { bytes, raw } = await encoded({ tree: makeTree([root]), ...options }, of)
+      const members = await membersOf(bytes.subarray(-raw)) // behind the frames
+      return [...members.values()].map(({ path, linkname, text }) => [path, linkname + text])
+    }
     const steps = `varve-delta 1\ntree ${TREE}\nbase -\nend\n`
     const skeletonAndLink: [string, string][] = [['stage/j/twin', ''], ['stage/l/twin', 'stage/m/sent\xe9']] // prettier-ignore
     expect(await shown()).toEqual([['stage/steps', steps], ['stage/m/sent\xe9', 'xxxxx'], ...skeletonAndLink]) // prettier-ignore
     const reference = { tree: OTHER, path: byteString('old'), sha256: '', size: 5 }
     const [, again] = await shown({
-      ways: { patched: new Map(), segments: [{ references: [reference], files: [sent], packed: 0 }] },
+      packing: { codecs: [], pace: steady(1e6, 2), pool },
+      old: () => Buffer.from('older'),
+      ways: {
+        patched: new Map(),
+        segments: [{ references: [reference], files: [sent], all: { bytes: 5, packed: 5 }, last: true }],
+      },
     })
     expect(again).toEqual(['stage/again', './sent\xe9//./twin\0'])
   })

@@ -41,9 +41,9 @@ let delta: Delta
 const withFrame = (of: Delta, make: (frame: Buffer, raw: number) => { frame: Buffer; raw: number }): Delta => {
   const [{ size, raw } = { size: 0, raw: 0 }] = of.frames?.() ?? []
   const bytes = readFileSync(of.file)
-  const other = make(bytes.subarray(-size), raw)
+  const other = make(bytes.subarray(0, size), raw)
   const file = join(mkdtempSync(join(ground, 'delta-')), 'delta')
-  writeFileSync(file, Buffer.concat([bytes.subarray(0, -size), other.frame]))
+  writeFileSync(file, Buffer.concat([other.frame, bytes.subarray(size)]))
   return { ...of, file, frames: () => [{ size: other.frame.length, raw: other.raw }] }
 }
 const zstd = (args: readonly string[], input: Uint8Array): Buffer =>
@@ -69,7 +69,12 @@ beforeAll(async () => {
     ways: (tree) => ({
       patched: new Map(),
       segments: [
-        { references: [{ tree, path: byteString('etc/old'), sha256: '', size: OLD }], files: [file], packed: 0 },
+        {
+          references: [{ tree, path: byteString('etc/old'), sha256: '', size: OLD }],
+          files: [file],
+          all: { bytes: file.size, packed: 0 },
+          last: true,
+        },
       ],
     }),
   })
@@ -145,7 +150,7 @@ describe.each([
       old: (sha256) => olds[Number(sha256)],
       ways: (tree) => ({
         patched: new Map(),
-        segments: [{ references: sizes.map((size, i) => ({ tree, path: byteString(`etc/old\n${i}`), sha256: `${i}`, size })), files: [file], packed: 0 }],
+        segments: [{ references: sizes.map((size, i) => ({ tree, path: byteString(`etc/old\n${i}`), sha256: `${i}`, size })), files: [file], all: { bytes: file.size, packed: 0 }, last: true }],
       }),
     }) // prettier-ignore
     const rest = sizes.reduce((sum, size) => sum + size, 0) > 10_000 ? now.length / 10 : Infinity
