@@ -32,7 +32,7 @@ export type Fossil = {
   readonly deltas: readonly FossilDelta[]
 }
 
-const VERSION = '1'
+const VERSION = '2'
 const MOST_HEAD = 1 << 20
 
 /** What stands before the runtime. */

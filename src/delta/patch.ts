@@ -24,8 +24,8 @@ const AHEAD = 64
 const GAIN = 12
 
 /**
- * Pure: the same two files give the same patch. Memory: 1 to 2 bytes for each of `old`. A `quick` one takes half the time,
- * for a third more bytes.
+ * Pure: the same two files give the same patch. Memory: 2 to 4 bytes for each of `old`, 256 MiB at most. A `quick` one takes half
+ * the time, for a third more bytes.
  */
 export function makePatch(
   old: Uint8Array,
@@ -84,7 +84,7 @@ class Index {
 
   constructor(both: Both, step: number) {
     const { length } = both.old
-    const bits = Math.max(8, Math.min(26, Math.ceil(Math.log2(Math.max(1, length / step))) + 1))
+    const bits = Math.max(8, Math.min(26, Math.ceil(Math.log2(Math.max(1, length / step)))))
     const shift = 32 - bits
     const table = new Int32Array(1 << bits)
     // from the end, so that the first of equal ones stays
