@@ -4,6 +4,7 @@ import type { Codec, Pace } from '../delta/effort.ts'
 import { encodeDelta, type Encoded } from '../delta/encode.ts'
 import { NO_WAYS, chooseWays, whole, type HostCan, type Segment, type Ways } from '../delta/ways.ts'
 import type { Survey } from '../host/survey.ts'
+import type { FileEntry } from '../model/entry.ts'
 import type { Plan } from '../model/plan.ts'
 import { CACHE_LIMIT } from './cache.ts'
 import type { Asked, Reuse, Shipment } from './prepare.ts'
@@ -98,16 +99,17 @@ function hostCan({ tools }: Survey): HostCan {
 }
 
 /**
- * What was sent joins the content cache, read once more: while a delta is made, the processor has other things to do. Commit it
- * afterwards.
+ * What was sent joins the content cache, read once more: while a delta is made, the processor has other things to do. What cannot be
+ * read any more does not. Commit it afterwards.
  */
 export async function keepSent(shipments: readonly Shipment[], { source, manifest, connected }: Asked): Promise<void> {
   if (connected.direct) return
   const { contents: cache } = manifest
+  const read = async (file: FileEntry): Promise<Uint8Array> => whole(source.contents(file))
   for (const { entry } of shipments.flatMap(({ plan }) => plan.steps.filter((step) => step.kind === 'send'))) {
     if (cache.has(entry.sha256)) continue
-    const bytes = await whole(source.contents(entry))
-    if (bytes.length === entry.size) cache.add(entry.sha256, bytes)
+    const bytes = await read(entry).catch(() => undefined)
+    if (bytes?.length === entry.size) cache.add(entry.sha256, bytes)
     await turn() // the connection has something to say, too
   }
 }
