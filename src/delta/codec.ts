@@ -51,6 +51,8 @@ async function* begin({ chunks, bytes, programs }: Stream, packing: Packing): As
   const running = new Set<Promise<unknown>>()
   let count = 0
   let tool = pace.tool(bytes, codecs, thrifty)
+  // what is thrifty waits for a larger first piece, in which more is found
+  const most = (): number => pieceOf(tool, thrifty === true ? count + 1 : count)
   const next = (piece: Buffer, last: boolean): Begun => {
     const since = performance.now()
     const { length } = piece // a thread takes it away
@@ -74,12 +76,12 @@ async function* begin({ chunks, bytes, programs }: Stream, packing: Packing): As
   let size = 0
   for await (const chunk of chunks) {
     for (let at = 0; at < chunk.length;) {
-      const part = chunk.subarray(at, at + pieceOf(tool, count) - size)
+      const part = chunk.subarray(at, at + most() - size)
       at += part.length
       size += part.length
       // a chunk may be overwritten by the next
       parts.push(Uint8Array.from(part))
-      if (size < pieceOf(tool, count)) break
+      if (size < most()) break
       yield next(Buffer.concat(parts), false)
       parts = []
       size = 0

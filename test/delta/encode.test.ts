@@ -102,6 +102,25 @@ describe('encodeDelta()', () => {
     expect(await digest({ ...slow, cores: 4 })).toBe(one)
   })
 
+  test('begins with a small piece, which a link waits for, and with a larger one where nothing but effort saves bytes', async () => {
+    const size = 20 << 20
+    const of: Plan = { ...plan, steps: [{ kind: 'send', entry: file('large', size) }] }
+    const sizes = async (thrifty: boolean): Promise<number[]> => {
+      const seen: number[] = []
+      const seeing: Pool = {
+        ...pool,
+        run: async (job, give = () => {}) => {
+          if ('bytes' in job) seen.push(job.bytes.length >> 20)
+          return answer(job, give) as Answer<typeof job.kind>
+        },
+      }
+      await encoded({ packing: { codecs: ['zstd'], pace: steady(100e6, 2), pool: seeing, thrifty }, contents: () => chunked(Buffer.alloc(size), 1 << 20) }, of) // prettier-ignore
+      return seen
+    }
+    expect(await sizes(false)).toEqual([4, 8, 8])
+    expect(await sizes(true)).toEqual([8, 12])
+  })
+
   test('tells how fast large pieces were made, though threads take their memory away', async () => {
     const size = 3 << 20
     const of: Plan = { ...plan, steps: [{ kind: 'send', entry: file('large', size) }] }
