@@ -100,7 +100,7 @@ const UPLOAD = [
   'find . -type f -mtime +0 -exec rm -f {} +',
   'w=anew; n=$1; shift; if [ $# -gt 0 ]; then for o do mv "$o" "$n.part" || mv "$o.part" "$n.part" || continue; break; done 2>/dev/null',
   'touch "$n.part"; if [ -L "$n.part" ]; then exit 9; fi',
-  's=$(sha256sum <"$n.part"); echo "$n has $(wc -c <"$n.part") ${s%% *}"; read -r w; if [ "$w" = no ]; then rm -f "$n.part"; exit; fi; fi',
+  's=$(sha256sum <"$n.part"); echo "$n has $(wc -c <"$n.part") ${s%% *}"; read -r w || exit 8; if [ "$w" = no ]; then rm -f "$n.part"; exit; fi; fi',
   'if [ "$w" = go ]; then cat >>"$n.part"; else cat >"$n.part"; fi && mv "$n.part" "$n" && echo "$n $(wc -c <"$n")"',
 ].join('; ')
 

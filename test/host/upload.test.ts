@@ -59,3 +59,32 @@ test('upload() of 50 MB that is cut at every percent sends again at most what wa
   expect(await upload(transport, whole(), { name, begun })).toMatchObject({ size: SIZE, resumed, sha256 })
   expect(readFileSync(join(spool, name)).equals(bytes)).toBe(true)
 }, 240_000)
+
+test('upload() that is cut before it knows whether to go on loses nothing of what is there', async () => {
+  rmSync(spool, { recursive: true, force: true })
+  mkdirSync(spool, { recursive: true, mode: 0o700 })
+  const bytes = randomBytes(8 << 20)
+  const cutting = async (name: string, begun: readonly string[], after: number): Promise<void> => {
+    const transport = await open()
+    const cut = async function* (): AsyncGenerator<Uint8Array> {
+      yield bytes.subarray(0, after)
+      // it has been said what is there by now
+      await sleep(500)
+      await transport[Symbol.asyncDispose]()
+      yield bytes.subarray(after)
+    }
+    await expect(upload(transport, cut(), { name, begun })).rejects.toMatchObject({ code: 'E_LOST' })
+  }
+  const [first, second, third] = ['a', 'b', 'c'].map((letter) => letter.repeat(64)) as [string, string, string]
+  await cutting(first, [], 4 << 20)
+  const there = await arrived()
+  expect(there).toBe(4 << 20)
+  await cutting(second, [first], 1 << 20)
+  expect(await arrived()).toBe(there)
+  await using transport = await open()
+  const whole = async function* (): AsyncGenerator<Uint8Array> {
+    yield bytes
+  }
+  expect(await upload(transport, whole(), { name: third, begun: [second, first] })).toMatchObject({ resumed: there })
+  expect(readFileSync(join(spool, third)).equals(bytes)).toBe(true)
+})
