@@ -35,7 +35,9 @@ export function startPool(cores: number): Pool {
   const isForHere = (job: Job): boolean => {
     if (isObvious(job)) return true
     const weight = sizeOf(job) * ('level' in job && job.level >= STRONG.level ? STRONG.weight : 1)
-    return doneHere + weight < SMALL && (doneHere += weight) > 0
+    if (doneHere + weight >= SMALL) return false
+    doneHere += weight
+    return true
   }
   const next = (): void => {
     const first = waiting[0]

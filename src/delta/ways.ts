@@ -181,8 +181,13 @@ async function* segmentsOf(
 ): AsyncGenerator<Segment> {
   const inOrder = sent.toSorted((a, b) => rank(a.entry.size) - rank(b.entry.size))
   const segments = new Segments(sent, options)
-  let room = AT_ONCE
-  const glances = begin(inOrder, options.pool, (step) => glance(step, options, (bytes) => room >= bytes && (room -= bytes) >= 0)) // prettier-ignore
+  let left = AT_ONCE
+  const room = (bytes: number): boolean => {
+    if (bytes > left) return false
+    left -= bytes
+    return true
+  }
+  const glances = begin(inOrder, options.pool, (step) => glance(step, options, room))
   const later = new Map<Sent, Glanced>()
   for await (const { step, done } of glances) {
     const told = await done

@@ -90,7 +90,7 @@ export function glanceAt(before: Uint8Array, now: Uint8Array): Extract<Job, { ki
   if (now.length < SAMPLE) return false
   return {
     kind: 'glance',
-    before: Uint8Array.from(middleOf(before, PARTS * SAMPLE)),
+    before: Uint8Array.from(middleOf(before, AROUND * SAMPLE)),
     now: Uint8Array.from(middleOf(now, SAMPLE)),
     size: now.length,
   }
@@ -123,9 +123,11 @@ function compare({ before, now, can, quick, guess: told }: Extract<Job, { kind: 
   return asPrefix < plain ? { way: 'prefix', size } : { way: 'whole' }
 }
 
-/** Bytes from the middle that tell how much of a large file is new; so many parts of them do where that is clear. */
+/** Bytes from the middle that tell how much of a large file is new; a part of them does where that is clear. */
 const SAMPLE = 1 << 20
-const PARTS = 4
+const PART = SAMPLE / 4
+/** So many times as many old bytes are looked at, since pieces move. */
+const AROUND = 4
 /** Of smaller files, and those that are compared without a glance, what they are without old ones is guessed from so many. */
 const TINY = 64 << 10
 /**
@@ -154,10 +156,10 @@ function guessed({ before, now, size }: Extract<Job, { kind: 'glance' }>): Guess
   const guess = (bytes: number): Guess => {
     const sample = middleOf(now, bytes)
     const plain = guessOf(sample, size)
-    const after = (sizeAfter(middleOf(before, PARTS * bytes), sample) * size) / sample.length
+    const after = (sizeAfter(middleOf(before, AROUND * bytes), sample) * size) / sample.length
     return { plain, after, left: (PLAIN * after) / plain }
   }
-  const first = guess(SAMPLE / PARTS)
+  const first = guess(PART)
   return Math.abs(first.left - MUCH) < UNCLEAR ? guess(SAMPLE) : first
 }
 
